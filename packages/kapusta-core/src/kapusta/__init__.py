@@ -1,0 +1,94 @@
+"""Kapusta: the task queue for the few tasks that must not be lost. The door of the application author."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._backoff import Backoff
+from ._crud import BaseCRUD
+from ._enums import OnCrash, TaskExecutionMode, TaskStatus
+from ._errors import (
+    ArgumentError,
+    BackendNotFoundError,
+    BrokenPluginError,
+    DuplicateBackendError,
+    DuplicateTaskError,
+    KapustaError,
+    KapustaExecutionModeError,
+    KapustaSyncTaskTimeoutError,
+    KapustaValueError,
+    LaunchUnknownError,
+    MissingDriverError,
+    MissingMainGuardError,
+    MissingPluginError,
+    NotImportableError,
+    PayloadTooLargeError,
+    ResultNotStoredError,
+    StillBusyError,
+    StoreError,
+    StoreNotMigratedError,
+    StoreNotStartedError,
+    StoreTooNewError,
+    StoreUnavailableError,
+    StoreUrlError,
+    TaskFailedError,
+    TaskNotFinishedError,
+    TaskNotFoundError,
+    TaskSignatureError,
+    UnknownOptionError,
+)
+from ._handle import TaskHandle
+from ._kapusta import Kapusta
+from ._task import Task
+from .types import Seconds, TaskId
+
+__all__ = [
+    "ArgumentError",
+    "BackendNotFoundError",
+    "Backoff",
+    "BaseCRUD",
+    "BrokenPluginError",
+    "DuplicateBackendError",
+    "DuplicateTaskError",
+    "Kapusta",
+    "KapustaError",
+    "KapustaExecutionModeError",
+    "KapustaSyncTaskTimeoutError",
+    "KapustaValueError",
+    "LaunchUnknownError",
+    "MissingDriverError",
+    "MissingMainGuardError",
+    "MissingPluginError",
+    "NotImportableError",
+    "OnCrash",
+    "PayloadTooLargeError",
+    "ResultNotStoredError",
+    "Seconds",
+    "StillBusyError",
+    "StoreError",
+    "StoreNotMigratedError",
+    "StoreNotStartedError",
+    "StoreTooNewError",
+    "StoreUnavailableError",
+    "StoreUrlError",
+    "Task",
+    "TaskExecutionMode",
+    "TaskFailedError",
+    "TaskHandle",
+    "TaskId",
+    "TaskNotFinishedError",
+    "TaskNotFoundError",
+    "TaskSignatureError",
+    "TaskStatus",
+    "UnknownOptionError",
+]
+
+if not TYPE_CHECKING:  # typed code imports a backend from its own package
+
+    def __getattr__(name: str) -> Any:
+        """A backend that an installed plugin exports: ``from kapusta import AlchemyCRUD``."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ._plugins import export  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+
+        return export(name, module=__name__)

@@ -53,9 +53,20 @@ class Clock(ABC):
     def call_at(self, when: float, callback: Callable[[], object]) -> Timer:
         """Call *callback* on the running loop when ``monotonic()`` reaches *when*."""
 
-    def busy(self, what: str) -> AbstractContextManager[object]:  # noqa: ARG002 - for clocks that wait
-        """Say, for the block, that *what* goes on in real time; a moved clock waits for it."""
-        return nullcontext()
+    async def settle(self) -> None:  # noqa: B027 - real time never stands still
+        """Return once nothing can go on without time being moved; at once where time moves by itself."""
+
+    def busy(
+        self,
+        what: str,  # noqa: ARG002 - real time waits for nobody; a moved clock does
+        body: asyncio.Task[object] | None = None,  # noqa: ARG002 - likewise
+    ) -> AbstractContextManager[object]:
+        """Say, for the block, that *what* goes on in real time; a clock that is moved waits for it.
+
+        Given the asyncio task that runs the *body* of an ``async_`` task, such a clock can also tell that
+        the body waits for nothing real: for an event, a queue or another task.
+        """
+        return _NOT_COUNTED
 
 
 # A lease goes on while a laptop or a virtual machine is suspended, so the clock that judges it must too.
@@ -72,6 +83,9 @@ elif sys.platform == "darwin":
 
 else:
     _monotonic = time.monotonic
+
+
+_NOT_COUNTED: Final = nullcontext()
 
 
 class SystemClock(Clock):

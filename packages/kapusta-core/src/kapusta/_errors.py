@@ -318,3 +318,17 @@ class MissingMainGuardError(KapustaError, RuntimeError):
             f"{action} was called while a child process imported '{module}' to find a task of mode 'process'. "
             f'Put what the script does when it is run under `if __name__ == "__main__":`.'
         )
+
+
+# --- testing ----------------------------------------------------------------------------------------
+
+
+class StillBusyError(KapustaError, TimeoutError):
+    """Time cannot be moved on: something real did not come to an end."""
+
+    def __init__(self, *, busy: Sequence[str], seconds: float) -> None:
+        self.busy, self.seconds = tuple(busy), seconds
+        super().__init__(
+            f"After {seconds:g} s of real time these are still busy: {', '.join(busy)}. A body that only waits "
+            f"for time should `await clock.sleep(...)`; one that waits for the test, for an asyncio.Event."
+        )

@@ -1,0 +1,143 @@
+"""Everything that is run on this repository, one session each: `nox -s tests lint types imports isolated`.
+
+Needs Python, pip and the package registry. A session runs on the interpreter that runs nox; another one by name:
+`nox -s tests -P 3.13`. Environments are kept between runs, and installed again only when what they need has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is there; virtualenv comes with nox
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "types", "imports", "isolated"]
+
+ROOT = Path(__file__).parent
+DISTRIBUTIONS = ["kapusta-core", "kapusta-memory", "kapusta-sqlalchemy"]
+EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/kapusta-*/pyproject.toml"))
+
+TEST_TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "rich", "import-linter"]
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run all tests; what follows `--` goes to pytest."""
+    install(session, *editable(testing=True), *TEST_TOOLS)
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def contract(session: nox.Session) -> None:
+    """Run the contract suite against every backend; what follows `--` goes to pytest."""
+    install(session, *editable(testing=True), *TEST_TOOLS)
+    session.run("pytest", "tests/contract", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and layout; `nox -s lint -- --fix` mends what can be mended."""
+    install(session, "ruff")
+    if "--fix" in session.posargs:
+        session.run("ruff", "check", "--fix", ".")
+        session.run("ruff", "format", ".")
+        return
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check all sources, and programs as a user would write them, with mypy in strict mode."""
+    install(session, *editable(testing=True), "mypy", "hypothesis", "rich")
+    sources = [f"packages/{name}/src" for name in DISTRIBUTIONS]
+    sources += [str(example.relative_to(ROOT) / "src") for example in EXAMPLES]
+    session.run("mypy", "--strict", *sources, "tests/typing")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Hold the sources against their layers, and run the architecture tests."""
+    install(session, *editable(testing=True), *TEST_TOOLS)
+    session.run("lint-imports", "--no-logo")
+    session.run("pytest", "tests/architecture", *session.posargs)
+
+
+@nox.session
+def isolated(session: nox.Session) -> None:
+    """Install each built wheel alone, far from this repository, and use it from an empty folder."""
+    install(session, "build", "hatchling", "pip")
+    scripts = ROOT / "tests" / "isolated"
+    with tempfile.TemporaryDirectory(prefix="kapusta-isolated-") as folder:
+        away = Path(folder)
+        wheels = away / "wheels"
+        build_distributions(session, wheels)
+        for name, script in [
+            ("kapusta-core", "check_core.py"),
+            ("kapusta-memory", "check_memory.py"),
+            ("kapusta-sqlalchemy", "check_sqlalchemy.py"),
+        ]:
+            python = bare_environment(session, away / f"{name}-env", wheels, name)
+            empty = away / f"{name}-work"
+            empty.mkdir()
+            checks = shutil.copytree(scripts, away / f"{name}-checks")
+            with session.chdir(empty):
+                run_outside(session, str(python), str(checks / script))
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the source distributions, and from them the wheels, into dist/."""
+    install(session, "build", "hatchling")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    build_distributions(session, ROOT / "dist")
+
+
+def editable(*, testing: bool) -> list[str]:
+    """Return what installs every distribution of this repository in place."""
+    folders = [f"packages/{name}" for name in DISTRIBUTIONS]
+    folders += [str(example.relative_to(ROOT)) for example in EXAMPLES]
+    if testing:
+        folders[0] += "[testing]"
+    return [word for folder in folders for word in ("-e", folder)]
+
+
+def install(session: nox.Session, *words: str) -> None:
+    """Install once: again only if the words, or a distribution's own requirements, have changed."""
+    mark = Path(session.virtualenv.location) / "installed.sha256"
+    facts = hashlib.sha256("\0".join(words).encode())
+    for folder in [*(ROOT / "packages" / name for name in DISTRIBUTIONS), *EXAMPLES]:
+        facts.update((folder / "pyproject.toml").read_bytes())
+    if mark.is_file() and mark.read_text() == facts.hexdigest():
+        return
+    mark.unlink(missing_ok=True)
+    session.install(*words)
+    mark.write_text(facts.hexdigest())
+
+
+def build_distributions(session: nox.Session, target: Path) -> None:
+    """Build each source distribution, and its wheel from that alone."""
+    for name in DISTRIBUTIONS:
+        words = ["--no-isolation", "--outdir", str(target), f"packages/{name}"]
+        session.run("python", "-m", "build", *words, silent=True)
+
+
+def bare_environment(session: nox.Session, folder: Path, wheels: Path, name: str) -> Path:
+    """Make an environment that holds one wheel and what it asks for, and return its interpreter."""
+    session.run("python", "-m", "venv", "--without-pip", str(folder))
+    python = folder / "bin" / "python"
+    (wheel,) = wheels.glob(f"{name.replace('-', '_')}-*.whl")
+    pip = ["python", "-m", "pip", "--python", str(python)]
+    session.run(*pip, "install", "-q", "--find-links", str(wheels), str(wheel))
+    session.run(*pip, "list")
+    return python
+
+
+def run_outside(session: nox.Session, *command: str) -> None:
+    """Run a program that must not see this repository or the session's environment."""
+    session.run(*command, external=True, env={"PYTHONPATH": None, "VIRTUAL_ENV": None})

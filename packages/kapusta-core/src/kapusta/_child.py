@@ -1,0 +1,92 @@
+"""What runs in the other process."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import msgspec
+
+from ._arguments import Arguments
+from ._codec import JsonCodec
+from ._errors import UnreadablePayloadError
+from ._executors._attempt import ResultEncoder
+from ._executors._failure import describe
+from ._executors._frames import frame, receive_frame
+from ._executors._process import KILL_GRACE, Answer, Job
+from ._naming import ImportPath
+from ._role import importing_user_code
+from ._task import Task
+
+
+def main(descriptor: int) -> None:
+    """Read one job from the channel, run it, answer, and end."""
+    channel = socket.socket(fileno=descriptor)
+    channel.set_inheritable(False)  # what the body starts must not keep the channel open
+    data = receive_frame(channel)
+    if data is None:
+        return  # the parent is gone
+    job = msgspec.msgpack.decode(data, type=Job)
+    answered = threading.Event()
+    threading.Thread(target=_end_with_parent, args=(channel, answered), daemon=True).start()
+    answer = msgspec.msgpack.encode(_answer(job))
+    answered.set()
+    channel.sendall(frame(answer))
+
+
+def _answer(job: Job) -> Answer:
+    sys.path[:], sys.argv[:] = job.path, job.argv
+    try:
+        with importing_user_code(job.function.module):
+            function, arguments = _found(job)
+        args, kwargs = arguments.decode(job.payload)
+    except UnreadablePayloadError as problem:
+        return Answer(unreadable=str(problem))
+    except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
+        return Answer(raised=describe(error))
+    try:
+        value = function(*args, **kwargs)
+    except BaseException as error:  # noqa: BLE001 - whatever the body raised is its outcome
+        return Answer(raised=describe(error))
+    return Answer(returned=ResultEncoder(job.task, JsonCodec(), job.max_result_bytes)(value))
+
+
+def _found(job: Job) -> tuple[Callable[..., Any], Arguments]:
+    found = reduce(getattr, job.function.qualname.split("."), _module(job.function))
+    function = found.func if isinstance(found, Task) else found
+    return function, Arguments(job.task, function, JsonCodec())
+
+
+def _module(path: ImportPath) -> Any:
+    if path.file is None or path.module in sys.modules:
+        return importlib.import_module(path.module)
+    # The program that the parent was started as: loaded by its file, under the name it would be imported by.
+    spec = importlib.util.spec_from_file_location(path.module, path.file)
+    if spec is None or spec.loader is None:
+        return importlib.import_module(path.module)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.module] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _end_with_parent(channel: socket.socket, answered: threading.Event) -> None:
+    """The parent sends nothing more: when the channel ends, so does this process, with all it started."""
+    while channel.recv(1):
+        pass
+    if answered.is_set():
+        # The parent has read the answer. What the interpreter still has to do at its end, it may do.
+        threading.Event().wait(KILL_GRACE.total_seconds())
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

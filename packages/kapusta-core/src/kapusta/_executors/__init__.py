@@ -1,0 +1,27 @@
+"""One executor per mode."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from .._clock import Clock
+from .._enums import TaskExecutionMode
+from ._async import AsyncExecutor
+from ._attempt import Executor
+from ._sync import SyncExecutor
+from ._thread import ThreadExecutor
+
+
+def make_executors(
+    clock: Clock, logger: logging.Logger, *, process_environment: Mapping[str, str] | None, max_result_bytes: int
+) -> dict[TaskExecutionMode, Executor]:
+    """An executor for each mode."""
+    from ._process import ProcessExecutor  # noqa: PLC0415 - brings subprocess, which most applications never need
+
+    return {
+        TaskExecutionMode.async_: AsyncExecutor(clock),
+        TaskExecutionMode.sync: SyncExecutor(clock, logger),
+        TaskExecutionMode.thread: ThreadExecutor(clock),
+        TaskExecutionMode.process: ProcessExecutor(clock, process_environment, max_result_bytes),
+    }

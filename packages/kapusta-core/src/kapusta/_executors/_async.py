@@ -1,0 +1,49 @@
+"""On the loop, ended by the clock."""
+
+from __future__ import annotations
+
+import asyncio
+
+from .._clock import Clock
+from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
+from ._failure import describe
+
+
+class AsyncExecutor:
+    """Runs coroutine functions in the asyncio task that claimed them."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    async def run(self, attempt: Attempt, body: Body) -> Ended:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None  # a coroutine runs in a task
+        scope = asyncio.timeout(None)
+        timer = None
+        try:
+            async with scope:
+                if attempt.timeout is not None:
+                    end = self._clock.monotonic() + attempt.timeout.total_seconds()
+                    timer = self._clock.call_at(end, lambda: scope.reschedule(loop.time()))
+                with body.stoppable(task.cancel), self._clock.busy(f"task {attempt.task_id} '{attempt.name}'", task):
+                    value = await attempt.function(*attempt.args, **attempt.kwargs)
+        except asyncio.CancelledError as error:
+            if body.stop_cause is not None:
+                task.uncancel()
+                return Stopped(body.stop_cause)
+            if task.cancelling():
+                raise  # the event loop is coming down
+            return Raised(describe(error))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: a body must not end the application
+            # Only the scope knows its own timeout from a TimeoutError of the body's.
+            return TimedOut(too_long(attempt)) if scope.expired() else Raised(describe(error))
+        finally:
+            if timer is not None:
+                timer.cancel()
+        # A body that caught its cancellation and returned late has timed out all the same.
+        return TimedOut(too_long(attempt)) if scope.expired() else attempt.encode(value)
+
+    async def close(self) -> None:
+        """Nothing is kept."""

@@ -1,0 +1,143 @@
+"""What an executor is given and what it gives back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any, Protocol, TypeAlias
+
+import msgspec
+
+from .._codec import Codec
+from .._errors import ResultEncodingError
+from .._naming import ImportPath
+
+
+class StopCause(Enum):
+    """Why a body is stopped."""
+
+    lease_lost = auto()
+    shutdown = auto()
+    cancelled = auto()
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a body.
+
+    Attributes:
+        payload: the encoded arguments, for a body that runs elsewhere.
+        timeout: how long it may take.
+        encode: makes the stored result of what the function returns.
+    """
+
+    task_id: int
+    name: str
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    payload: bytes
+    importable: ImportPath | None
+    timeout: timedelta | None
+    encode: ResultEncoder
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """The function returned; without *result* where it could not be encoded, and *problem* says why."""
+
+    result: bytes | None
+    problem: str | None = None
+
+
+class Raised(msgspec.Struct, frozen=True):
+    """The function raised; *error* is the traceback."""
+
+    error: str
+
+
+class TimedOut(msgspec.Struct, frozen=True):
+    """The timeout passed; *running* ends when the body does, where it could not be stopped."""
+
+    error: str
+    running: asyncio.Future[Any] | None = None
+
+
+class Died(msgspec.Struct, frozen=True):
+    """What the body ran in ended under it."""
+
+    reason: str
+
+
+class Stopped(msgspec.Struct, frozen=True):
+    """The body was told to stop; *running* ends when it does, where it could not be stopped."""
+
+    cause: StopCause
+    running: asyncio.Future[Any] | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """The payload could not be turned into a call where the body was to run."""
+
+    problem: str
+
+
+Ended: TypeAlias = Returned | Raised | TimedOut | Died | Stopped | Unreadable
+
+
+class Body:
+    """A body while it runs: how to stop it; written by the worker's loop."""
+
+    def __init__(self) -> None:
+        self.stop_cause: StopCause | None = None
+        self._on_stop: Callable[[], object] | None = None
+
+    def stop(self, cause: StopCause) -> None:
+        """Tell the body to stop; the first cause counts."""
+        if self.stop_cause is None:
+            self.stop_cause = cause
+            if self._on_stop is not None:
+                self._on_stop()
+
+    @contextmanager
+    def stoppable(self, on_stop: Callable[[], object]) -> Iterator[None]:
+        """While entered, `stop` calls *on_stop*."""
+        self._on_stop = on_stop
+        try:
+            yield
+        finally:
+            self._on_stop = None
+
+
+class Executor(Protocol):
+    """Runs bodies of one mode; used by the worker's loop."""
+
+    async def run(self, attempt: Attempt, body: Body) -> Ended:
+        """Run one body to its end, its timeout or its stop; raises nothing that the body raised."""
+
+    async def close(self) -> None:
+        """Let go of what was kept for later bodies; those that still run are not waited for."""
+
+
+class ResultEncoder:
+    """Makes the stored result of what a function returned; immutable."""
+
+    def __init__(self, task: str, codec: Codec, max_bytes: int) -> None:
+        self._task, self._codec, self._max_bytes = task, codec, max_bytes
+
+    def __call__(self, value: object) -> Returned:
+        try:
+            result = self._codec.encode(value)
+        except ValueError as problem:
+            return Returned(None, str(ResultEncodingError(task=self._task, problem=str(problem))))
+        if len(result) > self._max_bytes:
+            size = f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
+            return Returned(None, str(ResultEncodingError(task=self._task, problem=size)))
+        return Returned(result)
+
+
+def too_long(attempt: Attempt) -> str:
+    """The stored error of a body that passed its timeout."""
+    seconds = attempt.timeout.total_seconds() if attempt.timeout else 0
+    return f"TimeoutError: the body took longer than its timeout of {seconds:g} s"

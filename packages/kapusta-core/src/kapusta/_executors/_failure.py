@@ -1,0 +1,30 @@
+"""An exception as text that can be stored."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+MAX_CHARS: Final = 16_000
+"""A longer text keeps its beginning and its end."""
+
+_PACKAGE: Final = str(Path(__file__).parents[1])
+
+
+def describe(error: BaseException) -> str:
+    """The traceback of *error*, from the user's own first frame on; no exception object is kept."""
+    trace = _beyond_ours(error.__traceback__)
+    text = "".join(traceback.format_exception(type(error), error, trace))
+    if len(text) > MAX_CHARS:
+        half = MAX_CHARS // 2
+        text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
+    return text
+
+
+def _beyond_ours(trace: TracebackType | None) -> TracebackType | None:
+    first = trace
+    while first is not None and first.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+        first = first.tb_next
+    return first or trace

@@ -1,0 +1,46 @@
+"""In the loop's own thread."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import Final
+
+from .._clock import Clock
+from ._attempt import Attempt, Body, Ended, Raised
+from ._failure import describe
+
+LONG: Final = timedelta(seconds=1)
+"""A body that blocks the loop for longer earns a warning."""
+
+
+class SyncExecutor:
+    """Calls plain functions where the event loop runs, which stands still meanwhile."""
+
+    def __init__(self, clock: Clock, logger: logging.Logger) -> None:
+        self._clock, self._logger = clock, logger
+
+    async def run(self, attempt: Attempt, body: Body) -> Ended:  # noqa: ARG002 - nothing can stop it
+        began = self._clock.monotonic()
+        try:
+            value = attempt.function(*attempt.args, **attempt.kwargs)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 - also SystemExit: a body must not end the application
+            return Raised(describe(error))
+        finally:
+            self._warn(attempt, self._clock.monotonic() - began)
+        return attempt.encode(value)
+
+    def _warn(self, attempt: Attempt, seconds: float) -> None:
+        if seconds > LONG.total_seconds():
+            self._logger.warning(
+                "Task %s '%s' blocked the event loop for %.1f s; execution_mode='thread' or 'process' would not.",
+                attempt.task_id,
+                attempt.name,
+                seconds,
+                extra={"task_id": attempt.task_id, "task_name": attempt.name},
+            )
+
+    async def close(self) -> None:
+        """Nothing is kept."""

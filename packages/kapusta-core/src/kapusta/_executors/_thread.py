@@ -1,0 +1,107 @@
+"""Daemon threads that keep their slot until they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any
+
+from .._clock import Clock
+from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
+from ._failure import describe
+
+_Job = Callable[[], object]
+
+
+class _Thread:
+    """A daemon thread that runs one job after another; its queue is written by the loop only."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        # A daemon: a stuck body must not keep the interpreter from ending, as ThreadPoolExecutor's would.
+        threading.Thread(target=self._work, name="kapusta-task", daemon=True).start()
+
+    def run(self, job: _Job | None) -> None:
+        self._jobs.put(job)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+class ThreadExecutor:
+    """Runs plain functions in threads of its own; the idle ones are written by the worker's loop.
+
+    A thread cannot be stopped. A body that outlives its timeout or its stop is reported, with a future
+    that is done when the thread is.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._idle: list[_Thread] = []
+        self._closed = False
+
+    async def run(self, attempt: Attempt, body: Body) -> Ended:
+        loop = asyncio.get_running_loop()
+        over: asyncio.Future[Ended] = loop.create_future()
+        verdict: asyncio.Future[Ended] = loop.create_future()
+        self._start(loop, contextvars.copy_context(), attempt, over)
+        over.add_done_callback(lambda done: _say(verdict, done.result()))
+        timer = None
+        if attempt.timeout is not None:
+            end = self._clock.monotonic() + attempt.timeout.total_seconds()
+            timer = self._clock.call_at(end, lambda: _say(verdict, TimedOut(too_long(attempt), over)))
+        with (
+            self._clock.busy(f"the thread of task {attempt.task_id} '{attempt.name}'"),
+            body.stoppable(lambda: body.stop_cause and _say(verdict, Stopped(body.stop_cause, over))),
+        ):
+            try:
+                return await verdict
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    async def close(self) -> None:
+        self._closed = True
+        while self._idle:
+            self._idle.pop().run(None)
+
+    def _start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context,
+        attempt: Attempt,
+        over: asyncio.Future[Ended],
+    ) -> None:
+        thread = self._idle.pop() if self._idle else _Thread()
+
+        def finish(ended: Ended) -> None:
+            if self._closed:
+                thread.run(None)
+            else:
+                self._idle.append(thread)
+            _say(over, ended)
+
+        def job() -> None:
+            ended = context.run(_call, attempt)
+            try:
+                loop.call_soon_threadsafe(finish, ended)
+            except RuntimeError:
+                thread.run(None)  # the loop is gone, and with it whoever waited
+
+        thread.run(job)
+
+
+def _call(attempt: Attempt) -> Ended:
+    try:
+        return attempt.encode(attempt.function(*attempt.args, **attempt.kwargs))
+    except BaseException as error:  # noqa: BLE001 - whatever it is ends this body, and never the thread
+        return Raised(describe(error))
+
+
+def _say(future: asyncio.Future[Any], ended: Ended) -> None:
+    if not future.done():
+        future.set_result(ended)

@@ -1,0 +1,379 @@
+"""The application object: composes, starts, stops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+
+from ._arguments import Arguments
+from ._backoff import Backoff
+from ._codec import JsonCodec
+from ._crud import BaseCRUD
+from ._durations import as_timedelta
+from ._enums import OnCrash, TaskExecutionMode, TaskStatus
+from ._errors import KapustaValueError, NotImportableError, StoreUnavailableError
+from ._handle import TaskClient, TaskHandle
+from ._launcher import Launcher
+from ._naming import ImportPath, import_path, stored_name
+from ._options import Policy, RegistrationOptions, make_policy, task_options
+from ._records import StoredTask
+from ._registry import Registry
+from ._role import refuse_in_import
+from ._spec import TaskSpec, is_async_function
+from ._store import Store
+from ._task import AsyncTask, SyncTask, Task
+from ._worker import Worker, WorkerSettings
+from .types import Duration, TaskId
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskDecorator(Protocol):
+    """What ``@kapusta.task(...)`` makes of a function."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+class Kapusta:
+    """Runs the tasks of one application, on the store it is given.
+
+    Constructing opens nothing. ``await kapusta.startup()`` (or ``async with kapusta:``) opens the store and
+    begins to run tasks; ``await kapusta.shutdown()`` ends both. It lives on one event loop at a time.
+
+    Args:
+        crud: the store: a backend, or a URL that leads to one (``"sqlite:///tasks.db"``, ``"memory://"``).
+        logger: used as it is by every part; by default ``logging.getLogger("kapusta")``.
+        max_tick_interval: the longest time between two looks for tasks that have come due.
+        default_overdue_time_delta: how long after its launch a task that has not started is overdue, unless
+            its registration says otherwise; ``None``: never.
+        default_max_retry_attempts: how many failures are followed by another attempt, likewise.
+        default_timeout: how long a body may take, likewise; does not apply to mode ``sync``; 0: for ever.
+        default_backoff: how long until the next attempt, likewise.
+        default_on_crash: what becomes of a task whose worker or child process ended under it, likewise.
+        default_max_crashes: after so many crashes in a row a task is held, likewise.
+        max_concurrent_tasks: how many bodies run at once here, of all modes.
+        max_threads: how many of them in threads.
+        max_processes: how many of them in child processes; by default one per processor.
+        lease: how long a claimed task belongs to a worker that is not heard of.
+        grace: how long ``shutdown()`` lets running bodies finish.
+        max_payload_bytes: how large encoded arguments, and an encoded result, may be.
+        store_timeout: how long the store has to answer one call.
+        process_environment: the environment of child processes; by default this process's own.
+
+    Every duration takes seconds or a ``timedelta``.
+
+    Raises:
+        KapustaValueError: an option has a value that it cannot have.
+        BackendNotFoundError, MissingPluginError, DuplicateBackendError: no backend, or two, for this URL.
+    """
+
+    def __init__(
+        self,
+        crud: BaseCRUD | str,
+        logger: logging.Logger | None = None,
+        max_tick_interval: Duration = 60 * 5,
+        default_overdue_time_delta: Duration | None = None,
+        default_max_retry_attempts: int = 0,
+        default_timeout: Duration | None = 60,
+        *,
+        default_backoff: Backoff | Duration | None = Backoff(),  # noqa: B008 - frozen
+        default_on_crash: OnCrash | str = OnCrash.retry,
+        default_max_crashes: int | None = 3,
+        max_concurrent_tasks: int = 100,
+        max_threads: int = 10,
+        max_processes: int | None = None,
+        lease: Duration = timedelta(seconds=30),
+        grace: Duration = timedelta(seconds=10),
+        max_payload_bytes: int = 1 << 20,
+        store_timeout: Duration = timedelta(seconds=10),
+        process_environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._crud = _opened(crud) if isinstance(crud, str) else _checked_crud(crud)
+        self.logger = logger or logging.getLogger("kapusta")
+        self._defaults = make_policy(
+            {
+                "overdue_time": default_overdue_time_delta,
+                "max_retry_attempts": default_max_retry_attempts,
+                "timeout": default_timeout,
+                "backoff": default_backoff,
+                "on_crash": default_on_crash,
+                "max_crashes": default_max_crashes,
+            },
+            Policy(),
+            prefix="default_",
+        )
+        self._settings = WorkerSettings(
+            lease=_positive("lease", lease),
+            grace=as_timedelta("grace", grace),
+            max_tick_interval=_positive("max_tick_interval", max_tick_interval),
+            store_timeout=_positive("store_timeout", store_timeout),
+            max_concurrent_tasks=_at_least_one("max_concurrent_tasks", max_concurrent_tasks),
+            max_threads=_at_least_one("max_threads", max_threads),
+            max_processes=None if max_processes is None else _at_least_one("max_processes", max_processes),
+            max_result_bytes=_at_least_one("max_payload_bytes", max_payload_bytes),
+            process_environment=process_environment,
+        )
+        settings = self._settings
+        self._codec = JsonCodec()
+        self._registry = Registry()
+        self._store = Store(self._crud, timeout=settings.store_timeout, outage_after=settings.lease / 3)
+        self._client = TaskClient(self._store, self._decode, self._wake)
+        self._launcher = Launcher(self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake)
+        self._lifecycle = asyncio.Lock()
+        self._worker: Worker | None = None
+        self._listening: asyncio.Task[None] | None = None
+
+    @property
+    def crud(self) -> BaseCRUD:
+        """The store. Started by itself, ``await kapusta.crud.startup()``, it takes launches and runs nothing."""
+        return self._crud
+
+    # --- tasks ----------------------------------------------------------------------------------
+
+    @overload
+    def register_task(
+        self,
+        func: Callable[P, Coroutine[Any, Any, R]],
+        execution_mode: TaskExecutionMode | str | None = None,
+        **options: Unpack[RegistrationOptions],
+    ) -> AsyncTask[P, R]: ...
+
+    @overload
+    def register_task(
+        self,
+        func: Callable[P, R],
+        execution_mode: TaskExecutionMode | str | None = None,
+        **options: Unpack[RegistrationOptions],
+    ) -> SyncTask[P, R]: ...
+
+    def register_task(
+        self,
+        func: Callable[..., Any],
+        execution_mode: TaskExecutionMode | str | None = None,
+        **options: Unpack[RegistrationOptions],
+    ) -> Task[Any, Any]:
+        """Make a task of a function, to be launched here and run by any worker of this Kapusta.
+
+        Args:
+            func: a plain or a coroutine function.
+            execution_mode: where its body runs; by default ``async_`` for a coroutine function, else ``sync``.
+            **options: see `RegistrationOptions`.
+
+        Raises:
+            KapustaValueError, KapustaSyncTaskTimeoutError, UnknownOptionError: an option is wrong.
+            KapustaExecutionModeError: mode and function do not fit.
+            DuplicateTaskError: another task has this name.
+            TaskSignatureError: the function cannot be launched.
+        """
+        name = options.get("name") or stored_name(func)
+        is_async = is_async_function(func)
+        given = {key: value for key, value in options.items() if key not in ("name", "aliases")}
+        chosen = task_options(
+            name, is_async=is_async, given={**given, "execution_mode": execution_mode}, defaults=self._defaults
+        )
+        spec = TaskSpec(
+            name=name,
+            aliases=tuple(options.get("aliases", ())),
+            function=func,
+            is_async=is_async,
+            arguments=Arguments(name, func, self._codec),
+            options=chosen,
+            importable=_importable(func, name, needed=chosen.execution_mode is TaskExecutionMode.process),
+        )
+        self._registry.add(spec)
+        self._wake()
+        return (AsyncTask if is_async else SyncTask)(spec, self._launcher)
+
+    def task(
+        self, execution_mode: TaskExecutionMode | str | None = None, **options: Unpack[RegistrationOptions]
+    ) -> TaskDecorator:
+        """`register_task` as a decorator: ``@kapusta.task()``, with the same options."""
+        if callable(execution_mode):
+            raise KapustaValueError(
+                option="execution_mode",
+                value=execution_mode,
+                problem="is a function",
+                remedy="Write the decorator with parentheses: @kapusta.task().",
+            )
+
+        def decorator(func: Callable[..., Any]) -> Any:
+            return self.register_task(func, execution_mode, **options)
+
+        return decorator
+
+    # --- starting and stopping ------------------------------------------------------------------
+
+    async def startup(self) -> None:
+        """Open the store, and begin to run tasks; twice is once.
+
+        Raises:
+            MissingMainGuardError: a child process is importing a script that does this unguarded.
+            StoreError: the store cannot be used; see `BaseCRUD.startup`.
+        """
+        refuse_in_import("startup()")
+        async with self._lifecycle:
+            await self._crud.startup()
+            self.create_listening_task()
+
+    async def shutdown(self) -> None:
+        """Stop claiming, let running tasks finish for ``grace``, settle, and close the store; twice is once.
+
+        What is still running then is stopped and given back, or, where it cannot be stopped, left to be
+        rescued when its lease ends. Returns even when the store is gone.
+        """
+        async with self._lifecycle:
+            worker, listening, self._worker, self._listening = self._worker, self._listening, None, None
+            if worker is not None:
+                await worker.stop()
+            if listening is not None:
+                await asyncio.wait({listening})
+            try:
+                await self._store.close()
+            except StoreUnavailableError as problem:
+                self.logger.warning("The store could not be closed: %s", problem)
+
+    async def __aenter__(self) -> Self:
+        await self.startup()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.shutdown()
+
+    async def listening(self) -> None:
+        """Claim tasks and run them, until `shutdown`; what ``startup()`` runs as an asyncio task."""
+        await self._ready_worker().run()
+
+    def create_listening_task(self) -> None:
+        """Begin to run tasks, or go on after `stop_listening_task`; the store is started already."""
+        refuse_in_import("create_listening_task()")
+        if self._listening is None or self._listening.done():
+            self._worker = None
+            self._ready_worker()
+            self._listening = asyncio.create_task(self.listening(), name="kapusta.listening")
+            self._listening.add_done_callback(self._report_end)
+        else:
+            self._ready_worker().resume()
+
+    def stop_listening_task(self) -> None:
+        """Claim nothing more; what runs goes on, and its leases with it, until `shutdown`."""
+        if self._worker is not None:
+            self._worker.pause()
+
+    async def run_until_idle(self) -> None:
+        """Run everything that is due, to its end, without moving time: with the worker here, or one for the purpose.
+
+        Raises:
+            StillBusyError: with a clock that a test moves: a body waits for time to be moved.
+            StoreNotStartedError: the store is not started.
+        """
+        if self._worker is not None and self._listening is not None and not self._listening.done():
+            await self._worker.until_idle()
+            return
+        worker = self._make_worker()
+        worker.pause()  # it claims when it is told to, and not by itself
+        listening = asyncio.create_task(worker.run(), name="kapusta.run_until_idle")
+        try:
+            await worker.until_idle()
+        finally:
+            await worker.stop()
+            await asyncio.wait({listening})
+
+    # --- asking ---------------------------------------------------------------------------------
+
+    def handle(self, task_id: TaskId) -> TaskHandle[Any]:
+        """A handle for an id from elsewhere."""
+        return TaskHandle(task_id, self._client)
+
+    async def get_task_status(self, task_id: TaskId) -> TaskStatus | None:
+        """Where a task stands; ``None`` if there is none with this id."""
+        task = await self._client.find(task_id)
+        return task.status if task else None
+
+    async def get_task_result(self, task_id: TaskId) -> Any:
+        """What the function of a task returned; ``None`` while there is no result, and for an unknown id."""
+        task = await self._client.find(task_id)
+        if task is None or task.status is not TaskStatus.success or task.result is None:
+            return None
+        return self._client.outcome(task)
+
+    # --- inside ---------------------------------------------------------------------------------
+
+    def _decode(self, task: StoredTask) -> Any:
+        spec = self._registry.get(task.name)
+        data = task.result or b"null"
+        return spec.arguments.decode_result(data) if spec else self._codec.decoder(Any)(data)
+
+    def _wake(self) -> None:
+        if self._worker is not None:
+            self._worker.wake()
+
+    def _ready_worker(self) -> Worker:
+        if self._worker is None:
+            self._worker = self._make_worker()
+        return self._worker
+
+    def _make_worker(self) -> Worker:
+        return Worker(
+            store=self._store,
+            registry=self._registry,
+            client=self._client,
+            codec=self._codec,
+            settings=self._settings,
+            logger=self.logger,
+        )
+
+    def _report_end(self, listening: asyncio.Task[None]) -> None:
+        if not listening.cancelled() and (error := listening.exception()) is not None:
+            self.logger.error("The worker ended: %r", error, exc_info=error)
+
+
+def _importable(func: Callable[..., Any], name: str, *, needed: bool) -> ImportPath | None:
+    try:
+        return import_path(func, task=name)
+    except NotImportableError:
+        if needed:
+            raise
+        return None
+
+
+def _opened(url: str) -> BaseCRUD:
+    from ._plugins import installed  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+
+    return installed().from_url(url)
+
+
+def _checked_crud(crud: object) -> BaseCRUD:
+    if not isinstance(crud, BaseCRUD):
+        raise KapustaValueError(
+            option="crud",
+            value=crud,
+            problem="is no BaseCRUD",
+            remedy='Give a backend, such as AlchemyCRUD(url), or a URL, such as "sqlite:///tasks.db".',
+        )
+    return crud
+
+
+def _positive(option: str, value: Duration) -> timedelta:
+    duration = as_timedelta(option, value)
+    if not duration:
+        raise KapustaValueError(option=option, value=value, problem="is zero", remedy="Give more than zero.")
+    return duration
+
+
+def _at_least_one(option: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise KapustaValueError(
+            option=option, value=value, problem="is no whole number of 1 or more", remedy="Give 1 or more."
+        )
+    return value

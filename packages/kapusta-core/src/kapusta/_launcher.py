@@ -1,0 +1,101 @@
+"""From a call to a stored task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ._clock import ZERO
+from ._errors import KapustaValueError, LaunchUnknownError, PayloadTooLargeError, StoreUnavailableError
+from ._handle import TaskClient, TaskHandle
+from ._ids import Ids, new_token
+from ._options import TaskOptions
+from ._records import AddOutcome, NewTask
+from ._role import refuse_in_import
+from ._spec import TaskSpec
+from ._store import Store
+
+Call = tuple[tuple[Any, ...], Mapping[str, Any]]
+"""Positional and keyword arguments."""
+
+
+class Launcher:
+    """Turns calls into stored tasks; used on the loop that the store was started on.
+
+    Ids are drawn before the write, so a write whose reply was lost is repeated as it is, and makes no second
+    task.
+    """
+
+    def __init__(
+        self, store: Store, client: TaskClient, *, max_payload_bytes: int, stored: Callable[[], object]
+    ) -> None:
+        self._store, self._client = store, client
+        self._ids = Ids(store.clock)
+        self._max_payload_bytes = max_payload_bytes
+        self._stored = stored
+
+    async def launch(self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]) -> list[TaskHandle[Any]]:
+        """Store one task per call, all or none; answer their handles in order.
+
+        Raises:
+            ArgumentError, PayloadTooLargeError, KapustaValueError: nothing was stored.
+            StoreNotStartedError: nothing was stored; the store is not started.
+            LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
+        """
+        refuse_in_import("launch()")
+        self._check_eta(spec, options)
+        policy = msgspec.json.encode(options.policy)
+        tasks = [
+            NewTask(
+                id=self._ids.draw(),
+                token=new_token(),
+                name=spec.name,
+                payload=self._payload(spec, *call),
+                mode=options.execution_mode,
+                eta=options.eta,
+                delay=(options.eta_delta or ZERO) if options.eta is None else ZERO,
+                overdue_after=options.policy.overdue_time,
+                options=policy,
+            )
+            for call in calls
+        ]
+        return await self._send(tasks) if tasks else []
+
+    async def _send(self, tasks: Sequence[NewTask]) -> list[TaskHandle[Any]]:
+        try:
+            added = await self._store.add(tasks)
+        except StoreUnavailableError as problem:
+            raise LaunchUnknownError(
+                task_ids=[task.id for task in tasks], problem=problem.problem, again=partial(self._send, tasks)
+            ) from problem
+        ids = [answer.id for answer in added]
+        taken = [place for place, answer in enumerate(added) if answer.outcome is AddOutcome.id_in_use]
+        if taken:
+            redrawn = await self._send([tasks[place].replace(id=self._ids.draw()) for place in taken])
+            for place, handle in zip(taken, redrawn, strict=True):
+                ids[place] = int(handle)
+        self._stored()
+        return [TaskHandle(task_id, self._client) for task_id in ids]
+
+    def _payload(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        payload = spec.arguments.encode(args, kwargs)
+        if len(payload) > self._max_payload_bytes:
+            raise PayloadTooLargeError(task=spec.name, size=len(payload), limit=self._max_payload_bytes)
+        return payload
+
+    def _check_eta(self, spec: TaskSpec, options: TaskOptions) -> None:
+        overdue_time = options.policy.overdue_time
+        if options.eta is None or overdue_time is None:
+            return
+        wait: timedelta = options.eta - self._store.clock.now()
+        if wait >= overdue_time:
+            raise KapustaValueError(
+                option="eta",
+                value=options.eta,
+                problem=f"is at or past the deadline of task '{spec.name}', {overdue_time} from now: it could never run",
+                remedy="Make overdue_time longer, or None for no deadline.",
+            )

@@ -1,0 +1,181 @@
+"""What becomes of a task: after success, failure, crash, deadline, shutdown, and by hand.
+
+Every decision is a pure function from a stored task to the one `Change` that carries it out, and is made
+here and nowhere else. Randomness and the store's now come in as arguments.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final, Literal
+
+from ._clock import ZERO
+from ._enums import OnCrash, TaskStatus
+from ._options import Policy
+from ._records import Change, Guard, StoredTask
+
+UNREADABLE_DELAY: Final = timedelta(minutes=1)
+"""How long a task waits whose payload a worker could not read: another version may come by."""
+
+Failure = Literal[TaskStatus.error, TaskStatus.timeout]
+
+
+def _by_holder(task: StoredTask, status: TaskStatus, **fields: object) -> Change:
+    return Change(
+        id=task.id, run=task.run, guard=Guard.holder, worker=task.worker, status=status, **fields  # type: ignore[arg-type]  # Change checks them
+    )
+
+
+# --- a run that came to its end ---------------------------------------------------------------------
+
+
+def succeeded(task: StoredTask, result: bytes | None, reason: str | None = None) -> Change:
+    """The function returned; *reason* says why there is no result, where there is none."""
+    return _by_holder(task, TaskStatus.success, result=result, reason=reason, crashes=0)
+
+
+def failed(task: StoredTask, policy: Policy, status: Failure, error: str, *, chance: float, now: datetime) -> Change:
+    """The function raised, or took too long: try again later, or end.
+
+    A retry that could not start before the deadline ends as its failure now.
+    """
+    failures = task.failures + 1
+    if failures > policy.max_retry_attempts:
+        return _by_holder(task, status, error=error, failures=failures, crashes=0)
+    delay = policy.backoff.delay(failures, chance)
+    if task.deadline is not None and now + delay >= task.deadline:
+        reason = f"attempt {failures + 1} would have come after the deadline"
+        return _by_holder(task, status, error=error, failures=failures, crashes=0, reason=reason)
+    return _by_holder(
+        task,
+        TaskStatus.pending,
+        delay=delay,
+        error=error,
+        failures=failures,
+        crashes=0,
+        reason=f"attempt {failures} ended as '{status}'; {policy.max_retry_attempts - failures + 1} left",
+    )
+
+
+def will_retry(task: StoredTask, policy: Policy) -> bool:
+    """Whether a failure now would leave a retry."""
+    return task.failures < policy.max_retry_attempts
+
+
+# --- a run that nobody asked to end -----------------------------------------------------------------
+
+
+def crashed(task: StoredTask, policy: Policy, reason: str) -> Change:
+    """The child process died under its living worker, or the body was stopped because its lease ended."""
+    status, why = _after_crash(task, policy, reason)
+    return _by_holder(task, status, crashes=task.crashes + 1, error=task.error, reason=why)
+
+
+def rescued(task: StoredTask, policy: Policy) -> Change:
+    """The lease ran out: whoever held it is gone, or has been cut off."""
+    status, why = _after_crash(task, policy, f"worker {task.worker} let the lease of run {task.run} run out")
+    if task.cancel_requested:
+        status, why = TaskStatus.cancelled, "cancelled while its worker was lost"
+    return Change(
+        id=task.id,
+        run=task.run,
+        guard=Guard.expired,
+        status=status,
+        crashes=task.crashes + 1,
+        error=task.error,
+        reason=why,
+    )
+
+
+def unreadable(task: StoredTask, policy: Policy, problem: str) -> Change:
+    """This worker cannot turn the stored payload into a call: a crash, whatever ``on_crash`` says."""
+    crashes = task.crashes + 1
+    if _too_many(crashes, policy):
+        return _by_holder(task, TaskStatus.held, crashes=crashes, error=task.error, reason=problem)
+    return _by_holder(
+        task, TaskStatus.pending, delay=UNREADABLE_DELAY, crashes=crashes, error=task.error, reason=problem
+    )
+
+
+def interrupted(task: StoredTask, policy: Policy, reason: str) -> Change:
+    """A shutdown stopped the body: with ``retry`` it costs nothing; to ``hold`` it is a crash like any other."""
+    if policy.on_crash is OnCrash.hold:
+        return crashed(task, policy, reason)
+    return _by_holder(
+        task, TaskStatus.pending, interruptions=task.interruptions + 1, error=task.error, reason=reason
+    )
+
+
+def released(task: StoredTask, reason: str) -> Change:
+    """It was claimed and its body never began: as if nothing had been."""
+    return _by_holder(task, TaskStatus.pending, error=task.error, reason=reason)
+
+
+def stopped(task: StoredTask, reason: str) -> Change:
+    """Its body was stopped because somebody had cancelled it."""
+    return _by_holder(task, TaskStatus.cancelled, reason=reason)
+
+
+def _after_crash(task: StoredTask, policy: Policy, reason: str) -> tuple[TaskStatus, str]:
+    crashes = task.crashes + 1
+    if policy.on_crash is OnCrash.hold:
+        return TaskStatus.held, f"{reason}; on_crash='hold': whether its work is done is for a person to say"
+    if _too_many(crashes, policy):
+        return TaskStatus.held, f"{reason}; that was crash {crashes} in a row, max_crashes={policy.max_crashes}"
+    return TaskStatus.pending, reason
+
+
+def _too_many(crashes: int, policy: Policy) -> bool:
+    return policy.max_crashes is not None and crashes >= policy.max_crashes
+
+
+# --- a task that waits ------------------------------------------------------------------------------
+
+
+def overdue(task: StoredTask) -> Change:
+    """Its deadline came before a worker did."""
+    reason = f"it had not started by {task.deadline:%Y-%m-%d %H:%M:%S} UTC"
+    return Change(
+        id=task.id, run=task.run, guard=Guard.overdue, status=TaskStatus.overdue, error=task.error, reason=reason
+    )
+
+
+# --- by hand ----------------------------------------------------------------------------------------
+
+
+def cancelled(task: StoredTask) -> Change:
+    """Somebody cancels a task that is not running; a held one also gets a new life, so that no late answer counts."""
+    held = task.status is TaskStatus.held
+    return Change(
+        id=task.id,
+        run=task.run,
+        guard=Guard.resting,
+        status=TaskStatus.cancelled,
+        raise_run=held,
+        overdue_after=_life(task) if held else None,
+        error=task.error,
+        reason="cancelled by hand",
+        **(_FRESH if held else {}),
+    )
+
+
+def retried(task: StoredTask, policy: Policy) -> Change:
+    """Somebody gives a task that is not running another life, due at once."""
+    return Change(
+        id=task.id,
+        run=task.run,
+        guard=Guard.resting,
+        status=TaskStatus.pending,
+        delay=ZERO,
+        raise_run=True,
+        overdue_after=policy.overdue_time,
+        reason="retried by hand",
+        **_FRESH,
+    )
+
+
+def _life(task: StoredTask) -> timedelta | None:
+    return Policy.read(task.options).overdue_time
+
+
+_FRESH: Final = {"failures": 0, "crashes": 0, "interruptions": 0}

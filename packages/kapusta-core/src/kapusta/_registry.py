@@ -1,0 +1,44 @@
+"""The tasks of one Kapusta, by name and alias."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ._errors import DuplicateTaskError
+from ._naming import module_of
+from ._spec import TaskSpec
+
+
+class Registry:
+    """Which function runs a stored name; written by whoever registers tasks, in the thread that does."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, TaskSpec] = {}
+        self.names: frozenset[str] = frozenset()
+        """All names and aliases that a worker with this registry knows."""
+
+    def add(self, spec: TaskSpec) -> None:
+        """Register *spec* under its name and its aliases.
+
+        Raises:
+            DuplicateTaskError: one of them is taken.
+        """
+        names = (spec.name, *spec.aliases)
+        for name in names:
+            if name in self._by_name or names.count(name) > 1:
+                first = self._by_name.get(name, spec)
+                raise DuplicateTaskError(name=name, first=_place(first), second=_place(spec))
+        self._by_name.update(dict.fromkeys(names, spec))
+        self.names = frozenset(self._by_name)
+
+    def get(self, name: str) -> TaskSpec | None:
+        """The task that runs what is stored under *name*."""
+        return self._by_name.get(name)
+
+    def __iter__(self) -> Iterator[TaskSpec]:
+        return iter(dict.fromkeys(self._by_name.values()))
+
+
+def _place(spec: TaskSpec) -> str:
+    function = spec.function
+    return f"{module_of(function)}.{getattr(function, '__qualname__', function)} (task '{spec.name}')"

@@ -1,0 +1,152 @@
+"""A backend call: shielded, with a deadline, repeated after a lost reply."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from ._backoff import Backoff
+from ._crud import BaseCRUD
+from ._errors import StoreUnavailableError
+from ._records import Added, Change, Changed, ClaimRequest, Claims, NewTask, Renewed, RenewRequest, StoredTask, TaskQuery
+
+T = TypeVar("T")
+
+_SLICES: Final = 10
+_AGAIN: Final = Backoff(initial=timedelta(milliseconds=50), maximum=timedelta(seconds=2), jitter=False)
+
+
+class Store:
+    """Calls one backend from one event loop, which is also its only writer.
+
+    A call is never cancelled half way: cancelling whoever waits for it leaves it running to its end. It has
+    a deadline, counted in slices of which a stalled loop uses up one, however long it stalls; a call
+    without an answer by then is cancelled, and raises `StoreUnavailableError`.
+    """
+
+    def __init__(self, crud: BaseCRUD, *, timeout: timedelta, outage_after: timedelta) -> None:
+        self.crud = crud
+        self.clock = crud.clock
+        self._timeout = timeout.total_seconds()
+        self._outage_after = outage_after.total_seconds()
+        self._calls: set[asyncio.Task[Any]] = set()
+        self._failing_since: float | None = None
+        self._reached_since = self.clock.monotonic()
+
+    def start_reach(self) -> None:
+        """Count `reach` from now: before, nothing is known."""
+        self._reached_since = self.clock.monotonic()
+
+    @property
+    def reach(self) -> float:
+        """For how many seconds the store has been within reach without an outage."""
+        return 0.0 if self._in_outage() else self.clock.monotonic() - self._reached_since
+
+    # --- operations -----------------------------------------------------------------------------
+
+    async def add(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        """Store tasks; repeated, since a repeated launch is one launch, until the deadline of one call is over."""
+        return await self._insist("add_tasks", lambda: self.crud.add_tasks(tasks))
+
+    async def claim(self, request: ClaimRequest) -> Claims:
+        return await self._call("claim_tasks", lambda: self.crud.claim_tasks(request))
+
+    async def change(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        """One try; repeating it is safe under every guard, and whoever settles does so with patience."""
+        return await self._call("change_tasks", lambda: self.crud.change_tasks(changes))
+
+    async def renew(self, request: RenewRequest) -> Sequence[Renewed]:
+        return await self._call("renew_leases", lambda: self.crud.renew_leases(request))
+
+    async def find(self, query: TaskQuery) -> Sequence[StoredTask]:
+        return await self._call("find_tasks", lambda: self.crud.find_tasks(query))
+
+    async def ask(self, query: TaskQuery) -> Sequence[StoredTask]:
+        """Find, repeated until the deadline of one call is over: for a person who waits for the answer."""
+        return await self._insist("find_tasks", lambda: self.crud.find_tasks(query))
+
+    async def decide(self, change: Change) -> Changed:
+        """Change one task, repeated until the deadline of one call is over: for a person who waits."""
+        return (await self._insist("change_tasks", lambda: self.crud.change_tasks([change])))[0]
+
+    async def close(self) -> None:
+        """Wait for the calls whose callers are gone, and shut the backend down, within the deadline of a call.
+
+        Raises:
+            StoreUnavailableError: it did not answer; there is nothing more to be done.
+        """
+        if self._calls:
+            await asyncio.wait(set(self._calls))
+        await self._call("shutdown", self.crud.shutdown)
+
+    # --- how ------------------------------------------------------------------------------------
+
+    async def _insist(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        give_up = self.clock.monotonic() + self._timeout
+        tries = 0
+        while True:
+            try:
+                return await self._call(what, make)
+            except StoreUnavailableError:
+                tries += 1
+                pause = _AGAIN.delay(tries, 1.0).total_seconds()
+                if self.clock.monotonic() + pause >= give_up:
+                    raise
+                await self.clock.sleep(pause)
+
+    async def _call(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        call = asyncio.create_task(self._answered(what, make))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        _Deadline(call, self.clock.monotonic, self.clock.call_at, self._timeout / _SLICES)
+        try:
+            return await asyncio.shield(call)
+        except asyncio.CancelledError:
+            if not call.cancelled():
+                raise  # the caller is cancelled, the call goes on
+            raise StoreUnavailableError(operation=what, problem=f"no answer within {self._timeout:g} s") from None
+
+    async def _answered(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        began = self.clock.monotonic()
+        try:
+            with self.clock.busy(f"the store ({what})"):
+                answer = await make()
+        except (StoreUnavailableError, asyncio.CancelledError):
+            if self._failing_since is None:
+                self._failing_since = began
+            raise
+        if self._in_outage():
+            self._reached_since = self.clock.monotonic()
+        self._failing_since = None
+        return answer
+
+    def _in_outage(self) -> bool:
+        since = self._failing_since
+        return since is not None and self.clock.monotonic() - since > self._outage_after
+
+
+class _Deadline:
+    """Cancels a call when its slices are used up; written by the call's loop."""
+
+    def __init__(
+        self,
+        call: asyncio.Task[Any],
+        monotonic: Callable[[], float],
+        call_at: Callable[[float, Callable[[], object]], Any],
+        slice_seconds: float,
+    ) -> None:
+        self._call, self._monotonic, self._call_at, self._slice = call, monotonic, call_at, slice_seconds
+        self._left = _SLICES
+        self._timer = call_at(monotonic() + slice_seconds, self._tick)
+        call.add_done_callback(lambda _: self._timer.cancel())
+
+    def _tick(self) -> None:
+        self._left -= 1
+        if self._call.done():
+            return
+        if self._left > 0:
+            self._timer = self._call_at(self._monotonic() + self._slice, self._tick)
+        else:
+            self._call.cancel()

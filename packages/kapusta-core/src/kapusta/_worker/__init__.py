@@ -1,0 +1,249 @@
+"""The four loops, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+import msgspec
+
+from .._codec import Codec
+from .._crud import WakeKind
+from .._enums import TaskStatus
+from .._errors import StillBusyError
+from .._executors import make_executors
+from .._executors._attempt import StopCause
+from .._handle import TaskClient
+from .._ids import new_token
+from .._records import Change
+from .._registry import Registry
+from .._slots import Slots
+from .._store import Store
+from ..types import TaskId
+from ._dispatcher import Dispatcher
+from ._housekeeper import Chore, Housekeeper, Rescuer
+from ._keeper import RENEWALS_PER_LEASE
+from ._keeper_thread import KeeperRoom, KeeperThread, call_threadsafe
+from ._run import Runner
+from ._running import Running
+from ._settler import Settler
+from ._supervisor import Failures, supervise
+
+STOPPING: Final = timedelta(seconds=5)
+"""After ``grace``, how long bodies that were told to stop, and then their outcomes, are waited for."""
+
+_Loop = tuple[str, Callable[[Failures], Coroutine[Any, Any, None]]]
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker goes by."""
+
+    lease: timedelta
+    grace: timedelta
+    max_tick_interval: timedelta
+    store_timeout: timedelta
+    max_concurrent_tasks: int
+    max_threads: int
+    max_processes: int | None
+    max_result_bytes: int
+    process_environment: Mapping[str, str] | None
+
+
+class Worker:
+    """Claims tasks, runs them, and settles what has become of them; lives on one event loop, its only writer.
+
+    Its id is random and its own: whoever starts again is another worker.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        registry: Registry,
+        client: TaskClient,
+        codec: Codec,
+        settings: WorkerSettings,
+        logger: logging.Logger,
+    ) -> None:
+        self.id = new_token()
+        self._store, self._client, self._settings, self._logger = store, client, settings, logger
+        self._loop = asyncio.get_running_loop()
+        self._clock = store.clock
+        self._running = Running()
+        self._settler = Settler(store, self._changed, logger)
+        # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
+        capabilities = store.crud.capabilities
+        self._needs_thread = capabilities.shared_between_processes and self._clock.moves_by_itself
+        self._keeper_thread = KeeperThread(self._make_twin_room, logger) if self._needs_thread else None
+        self._keeper_room = None if self._needs_thread else self._make_room()
+        self._executors = make_executors(
+            self._clock,
+            logger,
+            process_environment=settings.process_environment,
+            max_result_bytes=settings.max_result_bytes,
+        )
+        slots = Slots(
+            total=settings.max_concurrent_tasks, threads=settings.max_threads, processes=settings.max_processes
+        )
+        self._runner = Runner(
+            registry=registry,
+            executors=self._executors,
+            running=self._running,
+            slots=slots,
+            settler=self._settler,
+            keeper=self._keeper_thread or self._keeper_room.keeper,  # type: ignore[union-attr]  # one of them is there
+            clock=self._clock,
+            codec=codec,
+            lease=settings.lease,
+            max_result_bytes=settings.max_result_bytes,
+            slot_freed=lambda: self._dispatcher.slot_freed(),
+            logger=logger,
+        )
+        self._dispatcher = Dispatcher(
+            worker=self.id,
+            store=store,
+            registry=registry,
+            slots=slots,
+            running=self._running,
+            settler=self._settler,
+            lease=settings.lease,
+            max_tick_interval=settings.max_tick_interval,
+            start=self._runner.start,
+            logger=logger,
+        )
+        rescuer = Rescuer(store, settings.lease, self._changed, logger)
+        rescue = Chore("rescue", settings.lease / RENEWALS_PER_LEASE, rescuer.rescue)
+        self._housekeeper = Housekeeper([rescue], self._clock)
+        self._stop_asked = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    # --- for whoever owns it --------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until `stop` has been called and is through, or this is cancelled."""
+        self._store.start_reach()
+        loops: list[_Loop] = [
+            ("Claiming tasks", self._dispatcher.run),
+            ("Settling outcomes", self._settler.run),
+            ("Housekeeping", self._housekeeper.run),
+        ]
+        try:
+            if self._keeper_thread is not None:
+                await self._keeper_thread.start()
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(supervise(what, loop, self._clock, self._logger), name=f"kapusta: {what}")
+                    for what, loop in loops
+                ]
+                if self._keeper_room is not None:
+                    tasks.append(group.create_task(self._keeper_room.live(is_twin=False), name="kapusta: keeper"))
+                await self._stop_asked.wait()
+                for task in tasks:
+                    task.cancel()
+        finally:
+            self._stopped.set()
+            if self._keeper_thread is not None:
+                await self._keeper_thread.stop()
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._dispatcher.wake()
+
+    def pause(self) -> None:
+        """Claim nothing more; what runs goes on, and its leases with it."""
+        self._dispatcher.is_paused = True
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._dispatcher.is_paused = False
+        self._dispatcher.wake()
+
+    async def stop(self) -> None:
+        """Let running tasks finish for ``grace``, stop what can be stopped, settle, and let go of the leases."""
+        self._runner.is_stopping = True
+        if not self._stopped.is_set():
+            await self._dispatcher.stop()
+            if not await self._within(self._running.empty, self._settings.grace):
+                self._running.stop_all(StopCause.shutdown)
+                await self._within(self._running.empty, STOPPING)
+            await self._within(self._settler.flushed, STOPPING)
+        self._stop_asked.set()
+        for executor in self._executors.values():
+            await executor.close()
+
+    async def until_idle(self) -> None:
+        """Run everything that is due, to its end, without moving time.
+
+        Raises:
+            StillBusyError: what runs waits for time to be moved.
+        """
+        while True:
+            await self._housekeeper.do_all()
+            claimed = await self._dispatcher.claim()
+            if not claimed and not self._running and self._settler.flushed.is_set():
+                return
+            if not await self._within(self._running.empty, None):
+                names = [f"task {run.task.id} '{run.task.name}'" for run in self._running]
+                raise StillBusyError(busy=names, seconds=0)
+            await self._settler.flushed.wait()
+
+    # --- what comes back from below -------------------------------------------------------------
+
+    def _changed(self, changes: Sequence[Change]) -> None:
+        self._client.settled([change.id for change in changes])
+        if any(change.status is TaskStatus.pending for change in changes):
+            self._dispatcher.wake()
+
+    def _woken(self, kind: WakeKind) -> None:
+        if kind == "settled":
+            self._client.settled()
+        else:
+            self._dispatcher.wake()
+
+    def _make_room(self) -> KeeperRoom:
+        settings = self._settings
+        return KeeperRoom(
+            self._store.crud,
+            self.id,
+            settings.lease,
+            settings.store_timeout,
+            self._running.stop,
+            lambda kind: call_threadsafe(self._loop, self._woken, kind),
+            self._logger,
+        )
+
+    def _make_twin_room(self) -> KeeperRoom:
+        def stop(task_id: TaskId, run: int, cause: StopCause) -> None:
+            call_threadsafe(self._loop, self._running.stop, task_id, run, cause)
+
+        settings = self._settings
+        return KeeperRoom(
+            self._store.crud.twin(),
+            self.id,
+            settings.lease,
+            settings.store_timeout,
+            stop,
+            lambda kind: call_threadsafe(self._loop, self._woken, kind),
+            self._logger,
+        )
+
+    async def _within(self, event: asyncio.Event, duration: timedelta | None) -> bool:
+        """Wait for *event*; whether it came in time. Where time stands still: in the time that things take."""
+        if not self._clock.moves_by_itself:
+            await self._clock.settle()
+            return event.is_set()
+        timer = None
+        waiter = asyncio.ensure_future(event.wait())
+        if duration is not None:
+            end = self._clock.monotonic() + duration.total_seconds()
+            timer = self._clock.call_at(end, waiter.cancel)
+        try:
+            await asyncio.wait({waiter})
+            return event.is_set()
+        finally:
+            waiter.cancel()
+            if timer is not None:
+                timer.cancel()

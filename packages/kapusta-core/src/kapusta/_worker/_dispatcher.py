@@ -1,0 +1,160 @@
+"""When to claim, and how much."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from .._clock import ZERO
+from .._enums import TaskExecutionMode, TaskStatus
+from .._errors import StoreUnavailableError
+from .._outcomes import released
+from .._records import Capabilities, ClaimRequest, Claims, TaskQuery
+from .._registry import Registry
+from .._slots import Slots
+from .._store import Store
+from ._running import Run, Running
+from ._settler import Settler
+from ._supervisor import Failures
+
+
+def longest_sleep(capabilities: Capabilities, lease: timedelta, max_tick_interval: timedelta) -> timedelta:
+    """How long a dispatcher may sleep when nothing wakes it: pushed wake-ups are hints, never the truth."""
+    bounds = [max_tick_interval]
+    if capabilities.shared_between_processes:
+        bounds.append(lease)
+    if capabilities.poll_interval is not None:
+        bounds.append(capabilities.poll_interval)
+    return min(bounds)
+
+
+def until_next_claim(claims: Claims, longest: timedelta, resolution: timedelta) -> timedelta:
+    """How long to sleep after a claim that left slots free."""
+    if claims.next_due is None:
+        return longest
+    # A store that keeps instants coarsely may find a task due one step later than it said.
+    return min(longest, max(ZERO, claims.next_due) + resolution)
+
+
+class Dispatcher:
+    """Claims as many tasks as there are free slots, and sleeps until there may be more; written by the worker's loop."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        store: Store,
+        registry: Registry,
+        slots: Slots,
+        running: Running,
+        settler: Settler,
+        lease: timedelta,
+        max_tick_interval: timedelta,
+        start: Callable[[list[Run]], object],
+        logger: logging.Logger,
+    ) -> None:
+        self._worker, self._store, self._registry = worker, store, registry
+        self._slots, self._running, self._settler = slots, running, settler
+        self._lease, self._start, self._logger = lease, start, logger
+        capabilities = store.crud.capabilities
+        self._longest = longest_sleep(capabilities, lease, max_tick_interval)
+        self._resolution = capabilities.time_resolution
+        self._awake = asyncio.Event()
+        self._claiming = asyncio.Lock()
+        self._reply_lost = False
+        self._wants_slots = False
+        self.is_paused = False
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._awake.set()
+
+    def slot_freed(self) -> None:
+        """A slot is free again: that matters if the last claim could have taken more."""
+        if self._wants_slots:
+            self._awake.set()
+
+    async def run(self, failures: Failures) -> None:
+        """Claim for ever."""
+        while True:
+            # Cleared before the claim: what is stored while the claim is under way wakes us after it.
+            self._awake.clear()
+            pause = self._longest
+            if not self.is_paused:
+                pause = await self._round()
+                failures.succeeded()
+            await self._sleep(pause)
+
+    async def claim(self) -> int:
+        """Claim once, and start what was claimed; answer how many that were."""
+        async with self._claiming:
+            claims = await self._claim(self._free_slots())
+        return len(claims.tasks) if claims else 0
+
+    async def stop(self) -> None:
+        """Claim nothing more, and return when no claim is under way; what a lost reply claimed is given back."""
+        self.is_paused = True
+        async with self._claiming:
+            if self._reply_lost:
+                try:
+                    await self._give_back_unknown()
+                except StoreUnavailableError as problem:
+                    self._logger.warning("Tasks of a claim without a reply wait until their lease ends: %s", problem)
+
+    async def _round(self) -> timedelta:
+        while True:
+            async with self._claiming:
+                slots = self._free_slots()
+                claims = await self._claim(slots)
+            if claims is None:
+                self._wants_slots = True
+                return self._longest
+            taken = dict.fromkeys(slots, 0)
+            for task in claims.tasks:
+                taken[task.mode] += 1
+            self._wants_slots = any(taken[mode] >= free for mode, free in slots.items())
+            if self.is_paused or not (self._wants_slots and self._free_slots()):
+                return until_next_claim(claims, self._longest, self._resolution)
+
+    def _free_slots(self) -> dict[TaskExecutionMode, int]:
+        return {} if self._settler.is_backlogged else self._slots.free(TaskExecutionMode)
+
+    async def _claim(self, slots: dict[TaskExecutionMode, int]) -> Claims | None:
+        """Claim and start; ``None`` if nothing can be taken now."""
+        if self._reply_lost:
+            await self._give_back_unknown()
+            self._reply_lost = False
+        if not slots or not self._registry.names:
+            return None
+        request = ClaimRequest(worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names)
+        sent_at = self._store.clock.monotonic()
+        try:
+            claims = await self._store.claim(request)
+        except StoreUnavailableError:
+            self._reply_lost = True
+            raise
+        if claims.tasks:
+            self._start([Run(task, sent_at, claims.now) for task in claims.tasks])
+        return claims
+
+    async def _give_back_unknown(self) -> None:
+        """Release what was claimed by a claim whose reply was lost: nobody has begun it, nobody will."""
+        after = 0
+        while found := await self._store.find(
+            TaskQuery(statuses=frozenset({TaskStatus.started}), after_id=after, limit=500)
+        ):
+            for task in found:
+                if task.worker == self._worker and not self._running.knows(task.id, task.run):
+                    self._logger.info("Task %s is released: the reply to its claim was lost", task.id)
+                    await self._settler.settle(released(task, "the reply to its claim was lost"))
+            after = found[-1].id
+
+    async def _sleep(self, pause: timedelta) -> None:
+        clock = self._store.clock
+        timer = clock.call_at(clock.monotonic() + pause.total_seconds(), self._awake.set)
+        try:
+            await self._awake.wait()
+        finally:
+            timer.cancel()

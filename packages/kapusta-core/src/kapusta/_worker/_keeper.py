@@ -1,0 +1,156 @@
+"""Leases: due, renewed, lost."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from .._executors._attempt import StopCause
+from .._records import Renewal, RenewAnswer, Renewed, RenewRequest
+from .._store import Store
+from ..types import TaskId
+from ._supervisor import Failures
+
+RENEWALS_PER_LEASE: Final = 3
+BUSY_AGAIN: Final = 1.0
+"""A lease whose row was locked is asked for again after so many seconds."""
+
+Stop = Callable[[TaskId, int, StopCause], object]
+"""Called on the keeper's loop for a run that must stop."""
+
+
+class Lease(msgspec.Struct):
+    """One lease: whose, and until when it is safe, on the monotonic scale."""
+
+    task_id: TaskId
+    run: int
+    safe_until: float
+
+
+class LeaseKeeper(Protocol):
+    """What a worker tells its keeper, from its own loop."""
+
+    def keep(self, leases: Sequence[Lease]) -> None: ...
+
+    def drop(self, task_id: TaskId, run: int) -> None: ...
+
+
+class LeaseBook:
+    """The leases that are held, and what follows from an answer; written by the keeper's loop."""
+
+    def __init__(self, lease: float) -> None:
+        self._lease = lease
+        self._held: dict[TaskId, Lease] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, leases: Iterable[Lease]) -> None:
+        self._held.update({lease.task_id: lease for lease in leases})
+
+    def drop(self, task_id: TaskId, run: int) -> None:
+        held = self._held.get(task_id)
+        if held is not None and held.run == run:
+            del self._held[task_id]
+
+    def renewals(self) -> list[Renewal]:
+        """All that is held, in id order."""
+        return [Renewal(id=held.task_id, run=held.run) for _, held in sorted(self._held.items())]
+
+    def first_end(self) -> float | None:
+        """When the first lease stops being safe."""
+        return min((held.safe_until for held in self._held.values()), default=None)
+
+    def take_ended(self, now: float) -> list[Lease]:
+        """The leases that have stopped being safe; they are not held any more."""
+        ended = [held for held in self._held.values() if held.safe_until <= now]
+        for held in ended:
+            del self._held[held.task_id]
+        return ended
+
+    def note(self, asked: Sequence[Renewal], answers: Sequence[Renewed], sent_at: float) -> list[tuple[Renewal, StopCause]]:
+        """Take over the answers to a renewal that was sent at *sent_at*; answer which runs must stop, and why."""
+        stops: list[tuple[Renewal, StopCause]] = []
+        for renewal, answer in zip(asked, answers, strict=True):
+            held = self._held.get(renewal.id)
+            if held is None or held.run != renewal.run:
+                continue  # it has ended meanwhile
+            if answer.answer is RenewAnswer.renewed:
+                held.safe_until = sent_at + self._lease
+            elif answer.answer is RenewAnswer.lost:
+                del self._held[renewal.id]
+                stops.append((renewal, StopCause.lease_lost))
+                continue
+            if answer.cancel_requested:
+                stops.append((renewal, StopCause.cancelled))
+        return stops
+
+
+class Keeper:
+    """Renews leases, and stops what it could not renew; lives on the keeper's loop, and writes its book."""
+
+    def __init__(self, store: Store, worker: str, lease: timedelta, stop: Stop, logger: logging.Logger) -> None:
+        self._store, self._worker, self._lease, self._stop, self._logger = store, worker, lease, stop, logger
+        self._clock = store.clock
+        self._every = lease.total_seconds() / RENEWALS_PER_LEASE
+        self._book = LeaseBook(lease.total_seconds())
+        self._held = asyncio.Event()
+
+    def keep(self, leases: Sequence[Lease]) -> None:
+        self._book.add(leases)
+        if leases:
+            self._held.set()
+
+    def drop(self, task_id: TaskId, run: int) -> None:
+        self._book.drop(task_id, run)
+        if not self._book:
+            self._held.clear()
+
+    async def renew_loop(self, failures: Failures) -> None:
+        """Renew for ever, a third of a lease apart."""
+        while True:
+            await self._held.wait()
+            await self._clock.sleep(min(BUSY_AGAIN, self._every) if failures.in_a_row else self._every)
+            while await self._renew():
+                await self._clock.sleep(min(BUSY_AGAIN, self._every))
+            failures.succeeded()
+
+    async def watch_loop(self, failures: Failures) -> None:
+        """Stop, for ever, what could not be renewed, before others may take it."""
+        while True:
+            await self._held.wait()
+            first = self._book.first_end()
+            now = self._clock.monotonic()
+            if first is not None and first > now:
+                # A renewal moves the end away, never nearer: looking again at what is now the end will do.
+                await self._clock.sleep(first - now)
+            for ended in self._book.take_ended(self._clock.monotonic()):
+                self._logger.error(
+                    "Task %s: its lease could not be renewed in time; it is stopped",
+                    ended.task_id,
+                    extra={"task_id": ended.task_id},
+                )
+                self._stop(ended.task_id, ended.run, StopCause.lease_lost)
+            if not self._book:
+                self._held.clear()
+            failures.succeeded()
+
+    async def _renew(self) -> bool:
+        """Renew all that is held; whether some of it was busy."""
+        asked = self._book.renewals()
+        if not asked:
+            return False
+        sent_at = self._clock.monotonic()
+        answers = await self._store.renew(RenewRequest(worker=self._worker, lease=self._lease, renewals=asked))
+        for renewal, cause in self._book.note(asked, answers, sent_at):
+            if cause is StopCause.lease_lost:
+                self._logger.warning(
+                    "Task %s: its lease is lost; it is stopped", renewal.id, extra={"task_id": renewal.id}
+                )
+            self._stop(renewal.id, renewal.run, cause)
+        return any(answer.answer is RenewAnswer.busy for answer in answers)

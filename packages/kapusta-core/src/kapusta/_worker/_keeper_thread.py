@@ -1,0 +1,139 @@
+"""A thread with a loop of its own, on the twin."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any
+
+from .._crud import BaseCRUD, WakeKind
+from .._store import Store
+from ..types import TaskId
+from ._keeper import Keeper, Lease, Stop
+from ._supervisor import Failures, supervise
+
+Wake = Callable[[WakeKind], None]
+
+
+class KeeperRoom:
+    """Where a keeper lives: all that must go on while the worker's own loop may stand still.
+
+    Made and used on one loop: a thread's, or the worker's own where time cannot pass meanwhile.
+    """
+
+    def __init__(
+        self, crud: BaseCRUD, worker: str, lease: timedelta, timeout: timedelta, stop: Stop, wake: Wake, logger: logging.Logger
+    ) -> None:
+        store = Store(crud, timeout=min(timeout, lease / 3), outage_after=lease / 3)
+        self.keeper = Keeper(store, worker, lease, stop, logger)
+        self._crud, self._wake, self._logger = crud, wake, logger
+
+    async def live(self, *, is_twin: bool) -> None:
+        """Keep leases and listen until cancelled; a twin is started and shut down here."""
+        clock, logger = self._crud.clock, self._logger
+        opened = asyncio.Event()
+
+        async def open_twin(failures: Failures) -> None:
+            if is_twin:
+                await self._crud.startup()
+            opened.set()
+            failures.succeeded()
+            await asyncio.get_running_loop().create_future()
+
+        async def renew(failures: Failures) -> None:
+            await opened.wait()
+            await self.keeper.renew_loop(failures)
+
+        async def listen(failures: Failures) -> None:
+            await opened.wait()
+            async with self._crud.listen(self._wake):
+                failures.succeeded()
+                await asyncio.get_running_loop().create_future()
+
+        loops: list[tuple[str, Callable[[Failures], Coroutine[Any, Any, None]]]] = [
+            ("Opening the store for the lease keeper", open_twin),
+            ("Renewing leases", renew),
+            ("Watching leases", self.keeper.watch_loop),
+        ]
+        if self._crud.capabilities.pushes_wakeups:
+            loops.append(("Listening for wake-ups", listen))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for what, loop in loops:
+                    group.create_task(supervise(what, loop, clock, logger))
+        finally:
+            if is_twin:
+                await self._crud.shutdown()
+
+
+class KeeperThread:
+    """A `KeeperRoom` in a daemon thread; used by the worker's loop, which is the only one to post to it."""
+
+    def __init__(self, make_room: Callable[[], KeeperRoom], logger: logging.Logger) -> None:
+        self._make_room, self._logger = make_room, logger
+        self._ready: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], Keeper]] | None = None
+        self._over = asyncio.Event()
+        self._posts: list[Callable[[Keeper], None]] = []
+
+    async def start(self) -> None:
+        """Start the thread, and return when it takes posts."""
+        worker_loop = asyncio.get_running_loop()
+        ready = self._ready = worker_loop.create_future()
+
+        async def live() -> None:
+            room = self._make_room()
+            task = asyncio.current_task()
+            worker_loop.call_soon_threadsafe(ready.set_result, (asyncio.get_running_loop(), task, room.keeper))
+            await room.live(is_twin=True)
+
+        def main() -> None:
+            try:
+                asyncio.run(live())
+            except asyncio.CancelledError:
+                pass  # stop() asked for it
+            except BaseException:
+                self._logger.exception("The lease keeper ended; leases are not renewed any more")
+            finally:
+                call_threadsafe(worker_loop, self._over.set)
+
+        threading.Thread(target=main, name="kapusta-keeper", daemon=True).start()
+        await ready
+
+    def keep(self, leases: Sequence[Lease]) -> None:
+        self._post(lambda keeper: keeper.keep(leases))
+
+    def drop(self, task_id: TaskId, run: int) -> None:
+        self._post(lambda keeper: keeper.drop(task_id, run))
+
+    async def stop(self) -> None:
+        """End the thread, and return when it has ended."""
+        if self._ready is None:
+            return
+        self._send()
+        loop, task, _ = await self._ready
+        call_threadsafe(loop, task.cancel)
+        await self._over.wait()
+
+    def _post(self, post: Callable[[Keeper], None]) -> None:
+        # Waking another thread costs a system call: once per turn of the loop will do.
+        if not self._posts:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._posts.append(post)
+
+    def _send(self) -> None:
+        if self._posts and self._ready is not None and self._ready.done():
+            posts, self._posts = self._posts, []
+            loop, _, keeper = self._ready.result()
+            call_threadsafe(loop, lambda: [post(keeper) for post in posts])
+
+
+def call_threadsafe(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
+    """Call *callback* on another thread's loop, unless that loop is gone, and with it whoever would care."""
+    try:
+        loop.call_soon_threadsafe(callback, *args)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise

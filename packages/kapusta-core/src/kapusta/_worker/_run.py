@@ -1,0 +1,211 @@
+"""One claimed task, from claim to settlement."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from .._clock import Clock
+from .._codec import Codec
+from .._enums import TaskExecutionMode, TaskStatus
+from .._errors import UnreadablePayloadError
+from .._executors._attempt import (
+    Attempt,
+    Died,
+    Ended,
+    Executor,
+    Raised,
+    ResultEncoder,
+    Returned,
+    StopCause,
+    Stopped,
+    TimedOut,
+    Unreadable,
+)
+from .._outcomes import crashed, failed, interrupted, released, stopped, succeeded, unreadable, will_retry
+from .._records import Change, ChangeAnswer
+from .._registry import Registry
+from .._slots import Slots
+from .._spec import TaskSpec
+from ._keeper import Lease, LeaseKeeper
+from ._running import Run, Running
+from ._settler import Settler
+
+
+class Runner:
+    """Runs claimed tasks, each in an asyncio task of its own; used by the worker's loop."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        executors: Mapping[TaskExecutionMode, Executor],
+        running: Running,
+        slots: Slots,
+        settler: Settler,
+        keeper: LeaseKeeper,
+        clock: Clock,
+        codec: Codec,
+        lease: timedelta,
+        max_result_bytes: int,
+        slot_freed: Callable[[], object],
+        logger: logging.Logger,
+    ) -> None:
+        self._registry, self._executors = registry, executors
+        self._running, self._slots, self._settler, self._keeper = running, slots, settler, keeper
+        self._clock, self._codec, self._lease = clock, codec, lease.total_seconds()
+        self._max_result_bytes, self._slot_freed, self._logger = max_result_bytes, slot_freed, logger
+        self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
+        self.is_stopping = False
+        """Whether what is claimed from now on is released instead of run."""
+
+    def start(self, runs: list[Run]) -> None:
+        """Take over what was just claimed; the leases of all of it are kept from now on."""
+        self._keeper.keep([Lease(run.task.id, run.task.run, run.claimed_at + self._lease) for run in runs])
+        for run in runs:
+            self._slots.take(run.task.mode)
+            self._running.add(run)
+            task = asyncio.create_task(self._live(run), name=f"kapusta.task-{run.task.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _live(self, run: Run) -> None:
+        abandoned = False
+        try:
+            ended = await self._attempt(run)
+            change = await self._decide(run, ended)
+            if change is None:
+                abandoned = True
+                self._log(logging.WARNING, run, "cannot be stopped; it is abandoned, and rescued when its lease ends")
+                return
+            self._report(run, change, await self._settler.settle(change))
+        except Exception:
+            # The settler has logged what the store will not take: the run is left to its lease.
+            abandoned = True
+            self._logger.exception("Task %s: its run was abandoned", run.task.id, extra=self._extra(run))
+        finally:
+            self._keeper.drop(run.task.id, run.task.run)
+            self._running.remove(run, abandoned=abandoned)
+
+    async def _attempt(self, run: Run) -> Ended | Change:
+        """Run the body; a change instead where it does not come to that."""
+        slot_kept_by: asyncio.Future[object] | None = None
+        try:
+            begun = self._begin(run)
+            if isinstance(begun, Change):
+                return begun
+            self._log(logging.INFO, run, "started")
+            ended = await self._executors[run.task.mode].run(begun, run.body)
+            if isinstance(ended, (TimedOut, Stopped)):
+                slot_kept_by = ended.running
+            return ended
+        finally:
+            if slot_kept_by is None:
+                self._free(run)
+            else:
+                slot_kept_by.add_done_callback(lambda _: self._free(run))
+
+    def _begin(self, run: Run) -> Attempt | Change:
+        task, spec = run.task, self._registry.get(run.task.name)
+        if spec is None or self.is_stopping or run.body.stop_cause is not None or self._is_late(run):
+            return released(task, "its worker could not begin it")
+        problem = _misfit(spec, task.mode)
+        if problem is None:
+            try:
+                args, kwargs = spec.arguments.decode(task.payload)
+            except UnreadablePayloadError as unread:
+                problem = str(unread)
+        if problem is not None:
+            return unreadable(task, run.policy, problem)
+        return Attempt(
+            task_id=task.id,
+            name=task.name,
+            function=spec.function,
+            args=args,
+            kwargs=kwargs,
+            payload=task.payload,
+            importable=spec.importable,
+            timeout=run.policy.timeout,
+            encode=ResultEncoder(task.name, self._codec, self._max_result_bytes),
+        )
+
+    def _is_late(self, run: Run) -> bool:
+        """Whether, by our own clock from before the claim was sent, its lease or its deadline has passed."""
+        waited = self._clock.monotonic() - run.claimed_at
+        deadline = run.task.deadline
+        return waited >= self._lease or (deadline is not None and run.store_now + timedelta(seconds=waited) >= deadline)
+
+    async def _decide(self, run: Run, ended: Ended | Change) -> Change | None:
+        """The change that carries out what has become of a run; ``None``: it is abandoned."""
+        task, policy = run.task, run.policy
+        match ended:
+            case Change():
+                return ended
+            case Returned(result, problem):
+                if problem is not None:
+                    self._log(logging.ERROR, run, problem)
+                return succeeded(task, result, problem)
+            case Raised(error):
+                return self._failed(run, TaskStatus.error, error)
+            case TimedOut(error, running):
+                if running is not None and will_retry(task, policy):
+                    # The next attempt must not start beside this one.
+                    if not await self._outlive(run, running):
+                        return None
+                return self._failed(run, TaskStatus.timeout, error)
+            case Died(reason):
+                return crashed(task, policy, reason)
+            case Unreadable(problem):
+                return unreadable(task, policy, problem)
+            case Stopped(_, running) if running is not None:
+                return None
+            case Stopped(StopCause.shutdown, _):
+                return interrupted(task, policy, "stopped by a shutdown of its worker")
+            case Stopped(StopCause.cancelled, _):
+                return stopped(task, "cancelled while it ran")
+            case Stopped(StopCause.lease_lost, _):
+                return crashed(task, policy, "stopped because its lease could not be renewed in time")
+
+    def _failed(self, run: Run, status: TaskStatus, error: str) -> Change:
+        now = run.store_now + timedelta(seconds=self._clock.monotonic() - run.claimed_at)
+        chance = random.random()  # noqa: S311 - jitter
+        return failed(run.task, run.policy, status, error, chance=chance, now=now)  # type: ignore[arg-type]  # error or timeout
+
+    async def _outlive(self, run: Run, running: asyncio.Future[object]) -> bool:
+        """Wait for a body that cannot be stopped; whether it ended before the run itself was stopped."""
+        stop = asyncio.get_running_loop().create_future()
+        with run.body.stoppable(lambda: stop.done() or stop.set_result(None)):
+            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        return running.done()
+
+    def _free(self, run: Run) -> None:
+        self._slots.give_back(run.task.mode)
+        self._slot_freed()
+
+    def _report(self, run: Run, change: Change, answer: ChangeAnswer) -> None:
+        if answer is ChangeAnswer.refused:
+            self._log(logging.WARNING, run, f"ended as '{change.status}', but its claim was lost: refused")
+        elif change.status in (TaskStatus.success, TaskStatus.pending):
+            self._log(logging.INFO, run, f"is '{change.status}'" + (f": {change.reason}" if change.reason else ""))
+        else:
+            self._log(logging.ERROR, run, f"is '{change.status}': {change.reason or change.error}")
+
+    def _log(self, level: int, run: Run, what: str) -> None:
+        self._logger.log(level, "Task %s '%s' %s", run.task.id, run.task.name, what, extra=self._extra(run))
+
+    @staticmethod
+    def _extra(run: Run) -> dict[str, object]:
+        return {"task_id": run.task.id, "task_name": run.task.name}
+
+
+def _misfit(spec: TaskSpec, mode: TaskExecutionMode) -> str | None:
+    """Why a stored task cannot run here in its mode, if it cannot."""
+    if spec.is_async != (mode is TaskExecutionMode.async_):
+        kind = "an `async def`" if spec.is_async else "a plain"
+        return f"it was launched in mode '{mode}', and is {kind} function here"
+    if mode is TaskExecutionMode.process and spec.importable is None:
+        return "it was launched in mode 'process', and cannot be imported by another process here"
+    return None

@@ -1,0 +1,86 @@
+"""What runs here now, and how to stop it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Final
+
+from .._enums import TaskExecutionMode
+from .._executors._attempt import Body, StopCause
+from .._options import Policy
+from .._records import StoredTask
+from ..types import TaskId
+
+
+_CAN_STOP: Final = (TaskExecutionMode.async_, TaskExecutionMode.process)
+
+
+class Run:
+    """One claim of one task by this worker, from claim to settlement; written by the worker's loop.
+
+    Attributes:
+        task: the task as it was claimed.
+        policy: how to end it.
+        body: how to stop it.
+        claimed_at: on the monotonic scale, from before the claim was sent.
+        store_now: the store's now at the claim.
+    """
+
+    __slots__ = ("body", "claimed_at", "policy", "store_now", "task")
+
+    def __init__(self, task: StoredTask, claimed_at: float, store_now: datetime) -> None:
+        self.task, self.claimed_at, self.store_now = task, claimed_at, store_now
+        self.policy = Policy.read(task.options)
+        self.body = Body()
+
+
+class Running:
+    """The runs of this worker that are not over; written by the worker's loop.
+
+    A run that was abandoned, because its body could not be stopped, is remembered: its task is not ours to
+    touch until its lease has ended.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[TaskId, Run] = {}
+        self._abandoned: set[tuple[TaskId, int]] = set()
+        self.empty = asyncio.Event()
+        self.empty.set()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(list(self._runs.values()))
+
+    def add(self, run: Run) -> None:
+        self._runs[run.task.id] = run
+        self.empty.clear()
+
+    def remove(self, run: Run, *, abandoned: bool = False) -> None:
+        if self._runs.get(run.task.id) is run:
+            del self._runs[run.task.id]
+        if abandoned:
+            self._abandoned.add((run.task.id, run.task.run))
+        if not self._runs:
+            self.empty.set()
+
+    def knows(self, task_id: TaskId, run: int) -> bool:
+        """Whether this worker has had anything to do with this run, but for settling it."""
+        mine = self._runs.get(task_id)
+        return (mine is not None and mine.task.run == run) or (task_id, run) in self._abandoned
+
+    def stop(self, task_id: TaskId, run: int, cause: StopCause) -> None:
+        """Stop the body of this run, if it still runs."""
+        mine = self._runs.get(task_id)
+        if mine is None or mine.task.run != run:
+            return
+        if cause is StopCause.cancelled and mine.task.mode not in _CAN_STOP:
+            return  # nothing is gained by abandoning it: its outcome counts
+        mine.body.stop(cause)
+
+    def stop_all(self, cause: StopCause) -> None:
+        for run in self:
+            run.body.stop(cause)

@@ -1,0 +1,103 @@
+"""Group commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from .._errors import StoreUnavailableError
+from .._records import Change, ChangeAnswer
+from .._store import Store
+from ._supervisor import Failures
+
+MAX_ROWS: Final = 500
+MAX_BYTES: Final = 4 << 20
+BACKLOG: Final = 1000
+"""With so many outcomes waiting for the store, no further task is claimed."""
+
+
+class Settler:
+    """Writes what has become of tasks, as many at once as have gathered; written by the worker's loop.
+
+    While one write is under way the next outcomes gather; there is no timer, so an idle settler adds no
+    latency. Outcomes wait here as long as the store is away. Repeating a write whose reply was lost is safe.
+    """
+
+    def __init__(self, store: Store, settled: Callable[[Sequence[Change]], object], logger: logging.Logger) -> None:
+        self._store, self._settled, self._logger = store, settled, logger
+        self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
+        self._work = asyncio.Event()
+        self._unsettled = 0
+        self.flushed = asyncio.Event()
+        self.flushed.set()
+
+    def settle(self, change: Change) -> asyncio.Future[ChangeAnswer]:
+        """Have *change* written; the future has the store's answer, or the error that it alone causes."""
+        answer: asyncio.Future[ChangeAnswer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((change, answer))
+        self._unsettled += 1
+        self.flushed.clear()
+        self._work.set()
+        return answer
+
+    @property
+    def is_backlogged(self) -> bool:
+        return self._unsettled >= BACKLOG
+
+    async def run(self, failures: Failures) -> None:
+        """Settle for ever."""
+        while True:
+            await self._work.wait()
+            batch = self._batch()
+            try:
+                await self._write(batch)
+            except StoreUnavailableError:
+                self._waiting.extendleft(reversed([each for each in batch if not each[1].done()]))
+                self._work.set()
+                raise
+            failures.succeeded()
+
+    def _batch(self) -> list[tuple[Change, asyncio.Future[ChangeAnswer]]]:
+        batch: list[tuple[Change, asyncio.Future[ChangeAnswer]]] = []
+        size = 0
+        while self._waiting and len(batch) < MAX_ROWS and size < MAX_BYTES:
+            change, answer = self._waiting.popleft()
+            size += len(change.result or b"") + len(change.error or "") + len(change.reason or "")
+            batch.append((change, answer))
+        if not self._waiting:
+            self._work.clear()
+        return batch
+
+    async def _write(self, batch: Sequence[tuple[Change, asyncio.Future[ChangeAnswer]]]) -> None:
+        try:
+            answers = await self._store.change([change for change, _ in batch])
+        except StoreUnavailableError:
+            raise
+        except Exception as error:
+            # One row that the store cannot take must not harm the others: halve until it stands alone.
+            if len(batch) == 1:
+                self._refuse(*batch[0], error)
+                return
+            middle = len(batch) // 2
+            await self._write(batch[:middle])
+            await self._write(batch[middle:])
+            return
+        for (_, future), answer in zip(batch, answers, strict=True):
+            self._done(future).set_result(answer.answer)
+        self._settled([change for change, _ in batch])
+
+    def _refuse(self, change: Change, future: asyncio.Future[ChangeAnswer], error: Exception) -> None:
+        self._logger.error(
+            "The outcome of task %s cannot be stored: %r", change.id, error, exc_info=error, extra={"task_id": change.id}
+        )
+        self._done(future).set_exception(error)
+
+    def _done(self, future: asyncio.Future[ChangeAnswer]) -> asyncio.Future[ChangeAnswer]:
+        self._unsettled -= 1
+        if not self._unsettled:
+            self.flushed.set()
+        # Whoever waited may be gone with its loop; the answer then has no reader.
+        return future if not future.done() else asyncio.get_running_loop().create_future()

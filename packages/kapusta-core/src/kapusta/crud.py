@@ -1,0 +1,19 @@
+"""The names that 0.1.5 had in ``kapusta.crud``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._crud import BaseCRUD
+
+__all__ = ["BaseCRUD"]
+
+if not TYPE_CHECKING:  # typed code imports a backend from its own package
+
+    def __getattr__(name: str) -> Any:
+        """``from kapusta.crud import AlchemyCRUD``, when a plugin exports it."""
+        if name.startswith("_"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ._plugins import export  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+
+        return export(name, module=__name__)

@@ -1,0 +1,87 @@
+"""The handles and the clock of one law."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self, TypeAlias, TypeVar
+
+from kapusta._clock import Clock
+from kapusta._crud import BaseCRUD
+from kapusta._records import ClaimRequest
+
+from .clock import ManualClock
+
+T = TypeVar("T")
+
+OpenBackend: TypeAlias = Callable[[Clock], BaseCRUD]
+"""Gives a fresh handle, not started, to the storage of this test."""
+
+
+class Stage:
+    """What a law is played on. Handles opened here share one storage and one clock, and are closed at the end.
+
+    Attributes:
+        clock: moved by ``clock.shift(hours=1)``. A store's own clock may run on meanwhile, so a law moves
+            time by minutes and compares with a minute's slack.
+    """
+
+    def __init__(self, open_backend: OpenBackend) -> None:
+        self.clock = ManualClock()
+        self._open_backend = open_backend
+        self._open: list[BaseCRUD] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for handle in self._open:
+            await handle.shutdown()
+
+    def fresh(self) -> BaseCRUD:
+        """A handle that is not started; it is shut down at the end all the same."""
+        handle = self._open_backend(self.clock)
+        self._open.append(handle)
+        return handle
+
+    async def open(self) -> BaseCRUD:
+        """A started handle."""
+        handle = self.fresh()
+        await handle.startup()
+        return handle
+
+    async def open_all(self, number: int) -> list[BaseCRUD]:
+        """Several started handles."""
+        return [await self.open() for _ in range(number)]
+
+    @staticmethod
+    async def now(store: BaseCRUD) -> datetime:
+        """The store's own now."""
+        nothing = ClaimRequest(worker="clock", lease=timedelta(minutes=1), slots={}, names=frozenset())
+        return (await store.claim_tasks(nothing)).now
+
+
+async def elsewhere(body: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run *body* to its end on an event loop of its own, in another thread."""
+    return await asyncio.to_thread(lambda: asyncio.run(body()))
+
+
+async def on_twin(store: BaseCRUD, body: Callable[[BaseCRUD], Coroutine[Any, Any, T]]) -> T:
+    """Run *body* on a started twin of *store*, on an event loop of its own, in another thread."""
+    twin = store.twin()
+
+    async def run() -> T:
+        await twin.startup()
+        try:
+            return await body(twin)
+        finally:
+            await twin.shutdown()
+
+    return await elsewhere(run)

@@ -1,0 +1,7 @@
+"""stub"""
+
+
+class FaultKind: ...
+
+
+class FaultyCRUD: ...

@@ -1,0 +1,170 @@
+"""What a database must answer, and which one a URL leads to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final
+
+from sqlalchemy import URL
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from kapusta.backend import (
+    Added,
+    Capabilities,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    Clock,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    StoreUrlError,
+    TaskQuery,
+    WakeKind,
+)
+
+from .._tables import Tables
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an error of a driver means.
+
+    Attributes:
+        problem: the fact, for people.
+        passes: another writer was in the way; trying again at once is likely to help.
+        closes: the connection must not be used again.
+    """
+
+    problem: str
+    passes: bool = False
+    closes: bool = True
+
+
+class Checkout(ABC):
+    """A connection taken from a pool for one operation; ends in exactly one of the two methods."""
+
+    connection: Any
+    """What the operations of the dialect work on."""
+
+    @property
+    @abstractmethod
+    def in_transaction(self) -> bool:
+        """Whether an operation that failed has left a transaction open; then it is discarded."""
+
+    @abstractmethod
+    def give_back(self) -> Coroutine[Any, Any, None] | None:
+        """It is as it was; ``None``: there is nothing to wait for."""
+
+    @abstractmethod
+    async def discard(self) -> None:
+        """Nobody knows what it is doing: have that end, and close it."""
+
+
+class Dialect(ABC):
+    """One kind of database: the SQL of the operations, and what surrounds it.
+
+    The operations mean what `kapusta.backend.BaseCRUD` says. Each gets a checked-out connection, in the
+    driver's autocommit mode, and may be cancelled at any await: its connection is discarded then.
+    """
+
+    capabilities: ClassVar[Capabilities]
+    errors: ClassVar[tuple[type[Exception], ...]]
+    """What ``trouble`` is asked about."""
+    writers: ClassVar[int]
+    """How many writing operations of one handle go on at once, each on a connection."""
+    readers: ClassVar[int]
+    """How many reading ones."""
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self.tables = tables
+        self.clock = clock
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def make_engine(self, url: URL) -> AsyncEngine:
+        """An engine for this handle alone.
+
+        Raises:
+            StoreUrlError, MissingDriverError: as ``startup()`` says.
+        """
+
+    @abstractmethod
+    async def prepare(self, engine: AsyncEngine) -> None:
+        """Check what the address leads to, and make what is the database's and not a connection's.
+
+        Raises:
+            StoreUrlError: it leads nowhere, or to something else.
+        """
+
+    @abstractmethod
+    def migrating(self, connection: AsyncConnection) -> AbstractAsyncContextManager[None]:
+        """A transaction in which nobody else migrates; committed at the end, rolled back on an error."""
+
+    @abstractmethod
+    async def checkout(self, engine: AsyncEngine, *, own: bool) -> Checkout:
+        """A connection; *own* says whether the engine came from ``make_engine``."""
+
+    @abstractmethod
+    def at_once(self, engine: AsyncEngine, *, own: bool) -> bool:
+        """Whether ``checkout`` would not wait now; if it may, the caller has to see it through."""
+
+    @abstractmethod
+    def trouble(self, error: Exception) -> Trouble | None:
+        """What one of ``errors`` means; ``None``: a mistake of ours or of the caller's."""
+
+    # --- operations ---------------------------------------------------------------------------------
+
+    @abstractmethod
+    async def add(self, connection: Any, tasks: Sequence[NewTask]) -> list[Added]: ...
+
+    @abstractmethod
+    async def claim(self, connection: Any, request: ClaimRequest) -> Claims: ...
+
+    @abstractmethod
+    async def change(self, connection: Any, changes: Sequence[Change]) -> list[Changed]: ...
+
+    @abstractmethod
+    async def renew(self, connection: Any, request: RenewRequest) -> list[Renewed]: ...
+
+    @abstractmethod
+    async def find(self, connection: Any, query: TaskQuery) -> list[StoredTask]: ...
+
+    @abstractmethod
+    async def delete(self, connection: Any, ids: Sequence[int]) -> int: ...
+
+    @abstractmethod
+    def listen(self, engine: AsyncEngine, wake: Callable[[WakeKind], None]) -> AbstractAsyncContextManager[None]:
+        """As `kapusta.backend.BaseCRUD.listen`."""
+
+
+KNOWN: Final = ("sqlite", "sqlite+aiosqlite")
+"""The URL schemes that lead somewhere."""
+
+
+def choose(url: URL) -> type[Dialect]:
+    """The dialect of a URL.
+
+    Raises:
+        StoreUrlError: there is none.
+    """
+    if url.drivername in KNOWN:
+        from ._sqlite import SQLite
+
+        return SQLite
+    backend, _, driver = url.drivername.partition("+")
+    raise StoreUrlError(
+        url=url.render_as_string(hide_password=True),
+        problem=(
+            f"asks for the driver '{driver}', which cannot wait without blocking"
+            if backend in KNOWN
+            else f"asks for the database '{backend}', which this version does not speak"
+        ),
+        remedy="Use sqlite+aiosqlite:///path/to/file.db.",
+    )

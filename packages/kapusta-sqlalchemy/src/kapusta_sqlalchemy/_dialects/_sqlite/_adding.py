@@ -1,0 +1,132 @@
+"""New tasks: one statement where no unique key is asked for, else a script over a staged batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiosqlite import Connection
+
+from kapusta.backend import Added, AddOutcome, NewTask
+
+from ..._rows import to_duration, to_microseconds
+from ._sql import MOST_ROWS, Sql, marks, values
+
+_FIELDS: Final = "id, token, name, payload, codec, mode, queue, rank, eta, delay, overdue_after, options"
+
+_INSERT: Final = """
+INSERT INTO {task} (id, token, name, payload, codec, mode, queue, rank, eta, deadline, options, status, run,
+                    failures, crashes, interruptions, cancel_requested, created)
+SELECT new.id, new.token, new.name, new.payload, new.codec, new.mode, new.queue, new.rank,
+       coalesce(new.eta, min(store.now + new.delay, {last})), min(store.now + new.overdue_after, {last}),
+       new.options, 'pending', 0, 0, 0, 0, 0, store.now
+"""
+
+_ADD: Final = f"""
+WITH store(now) AS MATERIALIZED (SELECT {{now}}),
+new({_FIELDS}) AS (VALUES {{0}})
+{_INSERT}
+FROM new, store WHERE new.id IS NOT NULL
+ON CONFLICT (id) DO NOTHING
+RETURNING id
+"""
+
+_TOKENS: Final = "SELECT id, token FROM {task} WHERE id IN ({0})"
+
+# The batch waits in a table of the connection's own, which locks nothing. The transaction is one script, so it
+# begins and ends within one call of the driver: a write lock is never held while the event loop runs, where a
+# `sync` task could keep it for as long as it likes.
+_PREPARE: Final = f"""
+CREATE TEMP TABLE IF NOT EXISTS {{stage}} (
+  place INTEGER PRIMARY KEY, {_FIELDS}, key, until, period, outcome, taken_by);
+DELETE FROM {{stage}};
+"""
+
+_STAGE: Final = f"INSERT INTO {{stage}} (place, {_FIELDS}, key, until, period) VALUES ({{0}})"
+
+_SCRIPT: Final = f"""
+BEGIN IMMEDIATE;
+UPDATE {{stage}} AS new SET outcome = iif(task.token = new.token, 'again', 'id_in_use')
+FROM {{task}} AS task WHERE task.id = new.id;
+UPDATE {{stage}} AS new SET outcome = 'key_in_use', taken_by = used.task
+FROM {{key}} AS used LEFT JOIN {{task}} AS task ON task.id = used.task
+WHERE new.outcome IS NULL AND used.key = new.key AND CASE used.until
+  WHEN 'started' THEN task.status = 'pending'
+  WHEN 'finished' THEN task.id IS NOT NULL AND task.finished IS NULL
+  WHEN 'period' THEN used.ends > {{0}}
+  WHEN 'forever' THEN TRUE
+END;
+UPDATE {{stage}} AS new SET outcome = (
+  SELECT iif(first.token = new.token, 'again', 'id_in_use') FROM {{stage}} AS first
+  WHERE first.outcome IS NULL AND first.id = new.id AND first.place < new.place ORDER BY first.place LIMIT 1)
+WHERE new.outcome IS NULL;
+UPDATE {{stage}} AS new SET taken_by = (
+  SELECT first.id FROM {{stage}} AS first
+  WHERE first.outcome IS NULL AND first.key = new.key AND first.place < new.place ORDER BY first.place LIMIT 1)
+WHERE new.outcome IS NULL;
+UPDATE {{stage}} SET outcome = 'key_in_use' WHERE outcome IS NULL AND taken_by IS NOT NULL;
+WITH store(now) AS MATERIALIZED (SELECT {{0}})
+{_INSERT}
+FROM {{stage}} AS new, store WHERE new.outcome IS NULL ORDER BY new.id;
+INSERT OR REPLACE INTO {{key}} (key, task, until, ends)
+SELECT key, id, until, min({{0}} + period, {{last}}) FROM {{stage}} WHERE outcome IS NULL AND key IS NOT NULL;
+COMMIT;
+"""
+
+_OUTCOMES: Final = "SELECT coalesce(taken_by, id), coalesce(outcome, 'new') FROM {stage} ORDER BY place"
+
+
+async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
+    if len(tasks) > MOST_ROWS or any(task.unique for task in tasks):
+        return await _add_staged(connection, sql, offset, tasks)
+    text, parameters = values([_row(task) for task in tasks])
+    rows = await connection.execute_fetchall(sql.fill(_ADD, text), (offset, *parameters))
+    new = {id for (id,) in rows}
+    tokens = {}
+    if len(new) < len(tasks):
+        ids = [task.id for task in tasks]
+        tokens = dict(await connection.execute_fetchall(sql.fill(_TOKENS, marks(len(ids))), ids))
+    answers = []
+    for task in tasks:
+        if task.id in new:
+            new.discard(task.id)
+            outcome = AddOutcome.new
+        else:
+            outcome = AddOutcome.again if tokens.get(task.id) == task.token else AddOutcome.id_in_use
+        answers.append(Added(id=task.id, outcome=outcome))
+    return answers
+
+
+async def _add_staged(
+    connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]
+) -> list[Added]:
+    rows = [(place, *_row(task), *_key(task)) for place, task in enumerate(tasks)]
+    await connection.executescript(sql.fill(_PREPARE))
+    await connection.executemany(sql.fill(_STAGE, marks(len(rows[0]))), rows)
+    await connection.executescript(sql.fill_script(_SCRIPT, offset))
+    answers = await connection.execute_fetchall(sql.fill(_OUTCOMES))
+    return [Added(id=id, outcome=AddOutcome(outcome)) for id, outcome in answers]
+
+
+def _row(task: NewTask) -> tuple[Any, ...]:
+    return (
+        task.id,
+        task.token,
+        task.name,
+        task.payload,
+        task.codec,
+        task.mode.value,
+        task.queue,
+        -task.priority,
+        None if task.eta is None else to_microseconds(task.eta),
+        to_duration(task.delay),
+        None if task.overdue_after is None else to_duration(task.overdue_after),
+        task.options,
+    )
+
+
+def _key(task: NewTask) -> tuple[Any, ...]:
+    if task.unique is None:
+        return None, None, None
+    period = None if task.unique.period is None else to_duration(task.unique.period)
+    return task.unique.key, task.unique.until.value, period

@@ -1,0 +1,141 @@
+"""Changes and renewals: many compare-and-sets in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from aiosqlite import Connection
+
+from kapusta.backend import (
+    FINAL,
+    RESCUE_AFTER,
+    Change,
+    ChangeAnswer,
+    Changed,
+    Guard,
+    Renewed,
+    RenewAnswer,
+    RenewRequest,
+    TaskStatus,
+)
+
+from ..._rows import storable, to_duration
+from ._sql import MOST_ROWS, Sql, marks, values
+
+_CHANGE: Final = f"""
+WITH store(now) AS MATERIALIZED (SELECT {{now}}),
+change(id, run, guard, worker, status, final, delay, life, overdue_after, cancel, failures, crashes,
+       interruptions, result, error, reason) AS (VALUES {{0}})
+UPDATE {{task}} AS task SET
+  status = coalesce(change.status, task.status),
+  run = task.run + change.life,
+  settled_run = iif(change.guard = 'holder' AND change.status IS NOT NULL, change.run, task.settled_run),
+  eta = iif(change.status = 'pending', min(store.now + change.delay, {{last}}), task.eta),
+  deadline = iif(change.life, min(store.now + change.overdue_after, {{last}}), task.deadline),
+  finished = iif(change.status IS NULL, task.finished, iif(change.final, store.now, NULL)),
+  lease = iif(change.status IS NULL, task.lease, NULL),
+  lease_end = iif(change.status IS NULL, task.lease_end, NULL),
+  cancel_requested = change.cancel,
+  failures = coalesce(change.failures, task.failures),
+  crashes = coalesce(change.crashes, task.crashes),
+  interruptions = coalesce(change.interruptions, task.interruptions),
+  result = iif(change.status IS NULL, task.result, change.result),
+  error = iif(change.status IS NULL, task.error, change.error),
+  reason = iif(change.status IS NULL, task.reason, change.reason)
+FROM change, store
+WHERE task.id = change.id AND task.run = change.run AND CASE change.guard
+  WHEN 'holder' THEN task.status IN ('started', 'held') AND task.worker = change.worker
+    AND task.settled_run IS NOT task.run
+  WHEN 'expired' THEN task.status = 'started' AND task.lease_end + task.lease / {RESCUE_AFTER} < store.now
+  WHEN 'overdue' THEN task.status = 'pending' AND task.deadline <= store.now
+  WHEN 'resting' THEN task.status <> 'started'
+  WHEN 'running' THEN task.status = 'started'
+END
+RETURNING id
+"""
+
+_SETTLED: Final = "SELECT id, run, settled_run, worker FROM {task} WHERE id IN ({0})"
+
+_RENEW: Final = """
+WITH store(now) AS MATERIALIZED (SELECT {now}),
+held(id, run) AS (VALUES {0})
+UPDATE {task} AS task SET lease = ?, lease_end = min(store.now + ?, {last})
+FROM held, store
+WHERE task.id = held.id AND task.run = held.run AND task.status = 'started' AND task.worker = ?
+RETURNING id, cancel_requested
+"""
+
+
+async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
+    accepted: set[int] = set()
+    for start in range(0, len(changes), MOST_ROWS):
+        text, parameters = values([_row(change) for change in changes[start : start + MOST_ROWS]])
+        rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
+        accepted.update(id for (id,) in rows)
+    left = [change for change in changes if change.id not in accepted and change.guard is Guard.holder]
+    already = await _already(connection, sql, left) if left else set()
+    return [Changed(id=change.id, answer=_answer(change.id, accepted, already)) for change in changes]
+
+
+def _answer(id: int, accepted: set[int], already: set[int]) -> ChangeAnswer:
+    if id in accepted:
+        return ChangeAnswer.accepted
+    return ChangeAnswer.already if id in already else ChangeAnswer.refused
+
+
+async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) -> set[int]:
+    """Those whose very run this worker has settled before."""
+    settled = {}
+    for start in range(0, len(changes), MOST_ROWS):
+        ids = [change.id for change in changes[start : start + MOST_ROWS]]
+        rows = await connection.execute_fetchall(sql.fill(_SETTLED, marks(len(ids))), ids)
+        settled.update({id: rest for id, *rest in rows})
+    return {
+        change.id for change in changes if settled.get(change.id) == [change.run, change.run, change.worker]
+    }
+
+
+def _row(change: Change) -> tuple[Any, ...]:
+    if change.status is None:
+        only_cancel = (None, False, 0, False, None, change.cancel_requested, None, None, None, None, None, None)
+        return (change.id, change.run, change.guard.value, change.worker, *only_cancel)
+    return (
+        change.id,
+        change.run,
+        _GUARDS[change.guard],
+        change.worker,
+        _STATUSES[change.status],
+        change.status in FINAL,
+        to_duration(change.delay),
+        change.raise_run,
+        None if change.overdue_after is None else to_duration(change.overdue_after),
+        False,
+        change.failures,
+        change.crashes,
+        change.interruptions,
+        change.result,
+        storable(change.error),
+        storable(change.reason),
+    )
+
+
+_GUARDS: Final = {guard: guard.value for guard in Guard}
+_STATUSES: Final = {status: status.value for status in TaskStatus}
+
+
+async def renew(connection: Connection, sql: Sql, offset: int, request: RenewRequest) -> list[Renewed]:
+    lease, kept = to_duration(request.lease), {}
+    for start in range(0, len(request.renewals), MOST_ROWS):
+        some = request.renewals[start : start + MOST_ROWS]
+        text, parameters = values([(renewal.id, renewal.run) for renewal in some])
+        rows = await connection.execute_fetchall(
+            sql.fill(_RENEW, text), (offset, *parameters, lease, lease, request.worker)
+        )
+        kept.update(rows)
+    return [
+        Renewed(id=renewal.id, answer=RenewAnswer.lost)
+        if renewal.id not in kept
+        else Renewed(id=renewal.id, answer=RenewAnswer.renewed, cancel_requested=bool(kept[renewal.id]))
+        for renewal in request.renewals
+    ]

@@ -1,0 +1,83 @@
+"""The dialect of SQLite, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Any, Final
+
+from aiosqlite import Connection
+from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from kapusta.backend import (
+    Added,
+    Capabilities,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    Clock,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    StoreUrlError,
+    TaskQuery,
+    WakeKind,
+)
+
+from ..._rows import to_duration
+from ..._tables import Tables
+from .. import Checkout, Dialect, Trouble
+from . import _adding, _changing, _claiming, _finding
+from ._checkouts import GivenCheckout, OwnCheckout
+from ._file import check_path, path_of, shown
+from ._opening import prepare
+from ._sql import Sql
+from ._trouble import ERRORS, trouble_of
+from ._watching import watching
+
+# Shorter than core's ten seconds, so that the trouble is named before the call is given up.
+_BUSY_SECONDS: Final = 4.0
+
+
+class SQLite(Dialect):
+    """SQLite by aiosqlite.
+
+    Every operation that writes does so in one call of the driver: one statement, or one script. Its lock
+    begins and ends in the driver's thread, whatever the event loop is doing.
+    """
+
+    capabilities = Capabilities(
+        shared_between_processes=True,
+        survives_restart=True,
+        pushes_wakeups=True,
+        time_resolution=timedelta(milliseconds=1),
+    )
+    errors = ERRORS
+    writers = 1
+    readers = 2
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        super().__init__(tables, clock)
+        self._sql = Sql(tables)
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def make_engine(self, url: URL) -> AsyncEngine:
+        check_path(url)
+        engine = create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"),
+            isolation_level="AUTOCOMMIT",
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=self.writers + self.readers,
+            max_overflow=0,
+            pool_reset_on_return=None,
+            connect_args={"timeout": _BUSY_SECONDS, "cached_statements": 256},
+        )
+        event.listen(engine.sync_engine, "connect", _make_durable)
+        return engine

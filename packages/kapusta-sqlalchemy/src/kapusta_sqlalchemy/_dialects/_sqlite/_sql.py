@@ -1,0 +1,71 @@
+"""SQL text of this store: templates filled in once, with its table names and the number of their marks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain, repeat
+from typing import Any, Final
+
+from sqlalchemy import Table
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+
+from ..._rows import LAST_INSTANT
+from ..._tables import Tables
+
+# SQLite's 'now' has milliseconds; as a Julian day it is exact enough to find them again, on every version
+# (unixepoch('subsec') is NULL before 3.42). What is added is `clock.offset`.
+_NOW: Final = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000 + {0})"
+
+MOST_ROWS: Final = 512
+"""The most rows of one ``VALUES``: 17 marks each stay far below SQLite's 32,766."""
+
+
+class Sql:
+    """Fills templates in; the same template and lists give the same text, which a driver has prepared."""
+
+    def __init__(self, tables: Tables) -> None:
+        quote = sqlite_dialect().identifier_preparer.format_table
+        self._names = {
+            "task": quote(tables.task),
+            "key": quote(tables.unique_key),
+            "stage": f"temp.{quote(Table(f'{tables.prefix}stage', tables.metadata.__class__()))}",
+            "columns": ", ".join(column.name for column in tables.task.columns),
+            "now": _NOW.format("?"),
+            "last": str(LAST_INSTANT),
+        }
+        self._filled: dict[tuple[str, ...], str] = {}
+
+    def fill(self, template: str, *lists: str) -> str:
+        """*template* with the names of this store, and with *lists* for ``{0}``, ``{1}``, …"""
+        key = (template, *lists)
+        filled = self._filled.get(key)
+        if filled is None:
+            filled = self._filled[key] = template.format(*lists, **self._names)
+        return filled
+
+    def fill_script(self, template: str, offset: int) -> str:
+        """A script takes no parameters: *template*, in which ``{0}`` is the store's now plus *offset*."""
+        return template.format(_NOW.format(offset), **self._names)
+
+
+@lru_cache(maxsize=256)
+def marks(count: int) -> str:
+    """``?, ?, ?``"""
+    return ", ".join("?" * count)
+
+
+@lru_cache(maxsize=256)
+def _value_marks(rows: int, width: int) -> str:
+    return ", ".join([f"({marks(width)})"] * rows)
+
+
+def values(rows: Sequence[Sequence[Any]]) -> tuple[str, Iterable[Any]]:
+    """The marks and the parameters of ``VALUES`` with these rows.
+
+    The number of rows is rounded up to a power of two, with rows of NULL, so that few texts serve all.
+    """
+    width = len(rows[0])
+    padded = 1 << (len(rows) - 1).bit_length()
+    parameters = chain(chain.from_iterable(rows), repeat(None, (padded - len(rows)) * width))
+    return _value_marks(padded, width), parameters

@@ -1,0 +1,32 @@
+"""What this distribution answers to Kapusta's hook."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kapusta.backend import Backend, BaseCRUD, Clock, hookimpl
+
+if TYPE_CHECKING:
+    from ._crud import AlchemyCRUD
+
+
+def _load() -> type[AlchemyCRUD]:
+    from ._crud import AlchemyCRUD
+
+    return AlchemyCRUD
+
+
+def _from_url(url: str, clock: Clock | None) -> BaseCRUD:
+    return _load()(url, clock=clock)
+
+
+@hookimpl
+def kapusta_backends() -> list[Backend]:
+    return [
+        Backend(
+            name="sqlalchemy",
+            schemes=("sqlite", "sqlite+aiosqlite"),
+            from_url=_from_url,
+            exports={"AlchemyCRUD": _load},
+        )
+    ]

@@ -1,0 +1,75 @@
+"""A row of the task table to a record, and what a record has to a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from kapusta.backend import StoredTask, TaskExecutionMode, TaskStatus
+
+_EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+_MICROSECOND: Final = timedelta(microseconds=1)
+_MODES: Final = {mode.value: mode for mode in TaskExecutionMode}
+_STATUSES: Final = {status.value: status for status in TaskStatus}
+
+LAST_INSTANT: Final = (datetime.fromisoformat("9999-12-31T23:59:59.999999+00:00") - _EPOCH) // _MICROSECOND
+"""The greatest instant that can be read back; what would lie beyond is stored as this."""
+
+
+def to_microseconds(instant: datetime) -> int:
+    return (instant - _EPOCH) // _MICROSECOND
+
+
+def to_instant(microseconds: int) -> datetime:
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def to_duration(duration: timedelta) -> int:
+    """A duration in microseconds, at most what an instant can have."""
+    return min(duration // _MICROSECOND, LAST_INSTANT)
+
+
+def storable(text: str | None) -> str | None:
+    """Text that UTF-8 can hold: half a surrogate pair, as a traceback may contain, becomes its escape."""
+    if text is None or text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def to_record(row: Sequence[Any]) -> StoredTask:
+    """The record of a row whose columns are in the table's order."""
+    (
+        id, token, name, payload, codec, mode, queue, rank, eta, deadline, options, status, run, worker, lease,
+        lease_end, settled_run, failures, crashes, interruptions, cancel_requested, result, error, reason,
+        created, started, finished,
+    ) = row  # fmt: skip
+    return StoredTask(
+        id=id,
+        token=token,
+        name=name,
+        payload=payload,
+        codec=codec,
+        mode=_MODES[mode],
+        queue=queue,
+        priority=-rank,
+        eta=to_instant(eta),
+        deadline=None if deadline is None else to_instant(deadline),
+        options=options,
+        status=_STATUSES[status],
+        run=run,
+        worker=worker,
+        lease=None if lease is None else timedelta(microseconds=lease),
+        lease_end=None if lease_end is None else to_instant(lease_end),
+        settled_run=settled_run,
+        failures=failures,
+        crashes=crashes,
+        interruptions=interruptions,
+        cancel_requested=bool(cancel_requested),
+        result=result,
+        error=error,
+        reason=reason,
+        created=to_instant(created),
+        started=None if started is None else to_instant(started),
+        finished=None if finished is None else to_instant(finished),
+    )

@@ -1,0 +1,167 @@
+"""The tables: what is stored of a task, of a unique key and of the store itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+PREFIX: Final = "kapusta_"
+MARK: Final = "kapusta"
+"""A key of ``Table.info``: which of ours the table is."""
+
+# SQLite keeps a table in the order of its rowid, and only a column of the type INTEGER is the rowid.
+Id: Final = BigInteger().with_variant(Integer(), "sqlite")
+# Microseconds since 1970 in UTC: compared, added and indexed as numbers, exact to the end of datetime.
+Instant: Final = BigInteger().with_variant(Integer(), "sqlite")
+Duration: Final = BigInteger().with_variant(Integer(), "sqlite")
+Number: Final = BigInteger().with_variant(Integer(), "sqlite")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tables:
+    """The tables of one store.
+
+    Attributes:
+        metadata: all of them.
+        task: one row a task; the claim, the lease and the outcome are columns of it.
+        unique_key: who took a key last. Whether the key is still in use follows from that task's status,
+            so that settling a task need not write here.
+        store: one row: which store this is, and which readers may use it.
+        prefix: what their names begin with.
+        schema: the database schema they are in; ``None``: the connection's default.
+    """
+
+    metadata: MetaData
+    task: Table
+    unique_key: Table
+    store: Table
+    prefix: str
+    schema: str | None
+
+    @property
+    def version_table(self) -> str:
+        """The name of Alembic's own table."""
+        return f"{self.prefix}alembic_version"
+
+
+def build_tables(prefix: str = PREFIX, schema: str | None = None) -> Tables:
+    """The tables with this prefix in this schema."""
+    metadata = MetaData(schema=schema)
+    return Tables(
+        metadata=metadata,
+        task=_task(metadata, prefix),
+        unique_key=_unique_key(metadata, prefix),
+        store=_store(metadata, prefix),
+        prefix=prefix,
+        schema=schema,
+    )
+
+
+def _task(metadata: MetaData, prefix: str) -> Table:
+    task = Table(
+        f"{prefix}task",
+        metadata,
+        Column("id", Id, primary_key=True, autoincrement=False),
+        Column("token", String(64), nullable=False),
+        Column("name", String(255), nullable=False),
+        Column("payload", LargeBinary, nullable=False),
+        Column("codec", String(64), nullable=False),
+        Column("mode", String(16), nullable=False),
+        Column("queue", String(255), nullable=False),
+        Column("rank", SmallInteger, nullable=False, comment="minus the priority: the smallest goes first"),
+        Column("eta", Instant, nullable=False),
+        Column("deadline", Instant),
+        Column("options", LargeBinary, nullable=False),
+        Column("status", String(16), nullable=False),
+        Column("run", Number, nullable=False),
+        Column("worker", String(255)),
+        Column("lease", Duration),
+        Column("lease_end", Instant),
+        Column("settled_run", Number),
+        Column("failures", Integer, nullable=False),
+        Column("crashes", Integer, nullable=False),
+        Column("interruptions", Integer, nullable=False),
+        Column("cancel_requested", Boolean, nullable=False),
+        Column("result", LargeBinary),
+        Column("error", Text),
+        Column("reason", Text),
+        Column("created", Instant, nullable=False),
+        Column("started", Instant),
+        Column("finished", Instant),
+        info={MARK: "task"},
+    )
+    column = task.c
+    # A lane is a queue, mode, name and rank. With the name before the rank a worker never reads past tasks
+    # that it does not know; with the rank before the eta it never reads past tasks that are not due yet. The
+    # deadline is there so that the claim reads nothing but the index.
+    _partial_index(
+        f"ix_{prefix}task_lane",
+        (column.queue, column.mode, column.name, column.rank, column.eta, column.id, column.deadline),
+        where="status = 'pending'",
+    )
+    _partial_index(f"ix_{prefix}task_deadline", (column.deadline,), where="status = 'pending' AND deadline IS NOT NULL")
+    _partial_index(f"ix_{prefix}task_lease", (column.lease_end,), where="status = 'started'")
+    _partial_index(f"ix_{prefix}task_finished", (column.finished,), where="finished IS NOT NULL")
+    return task
+
+
+def _partial_index(name: str, columns: tuple[Column[Any], ...], *, where: str) -> None:
+    Index(name, *columns, sqlite_where=text(where))
+
+
+def _unique_key(metadata: MetaData, prefix: str) -> Table:
+    key = Table(
+        f"{prefix}unique_key",
+        metadata,
+        Column("key", Text, primary_key=True),
+        Column("task", Id, nullable=False),
+        Column("until", String(16), nullable=False),
+        Column("ends", Instant, comment="with until='period': when the key is free again"),
+        info={MARK: "unique_key"},
+    )
+    Index(f"ix_{prefix}unique_key_task", key.c.task)
+    _partial_index(f"ix_{prefix}unique_key_ends", (key.c.ends,), where="ends IS NOT NULL")
+    return key
+
+
+def _store(metadata: MetaData, prefix: str) -> Table:
+    return Table(
+        f"{prefix}store",
+        metadata,
+        Column("id", String(32), primary_key=True, comment="random; made with the store"),
+        Column("schema_version", Integer, nullable=False),
+        Column("minimum_reader", Integer, nullable=False, comment="the oldest code that may use this schema"),
+        info={MARK: "store"},
+    )
+
+
+_default = build_tables()
+metadata: Final = _default.metadata
+"""The tables with the default prefix, for reading, drawing or joining. Not for ``create_all``: ``startup()``
+creates and migrates them."""
+
+
+def include_object(thing: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:  # noqa: ARG001, FBT001 - Alembic's signature
+    """For a user's own Alembic ``env.py``: leaves Kapusta's tables out of autogenerate.
+
+    Pass it as ``context.configure(include_object=include_object)``. It knows the default prefix.
+    """
+    return not (kind == "table" and name is not None and name in _OURS)
+
+
+_OURS: Final = {table.name for table in metadata.tables.values()} | {_default.version_table}

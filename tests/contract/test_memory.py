@@ -1,0 +1,25 @@
+"""The memory backend under the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from kapusta.backend import Clock
+from kapusta.testing import BackendContract
+from kapusta.testing.contract import OpenBackend
+from kapusta_memory import MemoryCRUD
+
+
+class TestMemory(BackendContract):
+    """Handles to one store in memory."""
+
+    @pytest.fixture
+    def open_backend(self) -> OpenBackend:
+        first = MemoryCRUD()
+
+        def open_backend(clock: Clock) -> MemoryCRUD:
+            handle = MemoryCRUD(clock=clock)
+            handle.storage = first.storage
+            return handle
+
+        return open_backend

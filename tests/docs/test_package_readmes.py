@@ -1,0 +1,25 @@
+"""What a reader pastes from a distribution's README runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READMES = sorted(ROOT.glob("packages/*/README.md"))
+
+
+@pytest.mark.parametrize("readme", READMES, ids=lambda it: it.parent.name)
+def test_the_program_in_a_readme_runs(readme: Path, tmp_path: Path) -> None:
+    """The first program that a newcomer tries, in an empty folder, ends well and complains of nothing."""
+    (program,) = re.findall(r"```python\n(.*?)```", readme.read_text(), re.DOTALL)
+
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")

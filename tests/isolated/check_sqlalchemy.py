@@ -1,0 +1,30 @@
+"""The promised example, as it was promised, on SQLite; run by `nox -s isolated`, in an empty folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import kapusta_sqlalchemy
+
+home = Path(kapusta_sqlalchemy.__file__).parent
+assert home.is_relative_to(sys.prefix), (
+    f"kapusta_sqlalchemy was imported from {home}, not from the installed wheel"
+)
+assert (home / "py.typed").is_file(), "the wheel does not carry py.typed, so no type checker will read it"
+
+brought = [name for name in ["kapusta_memory", "pytest"] if importlib.util.find_spec(name)]
+assert not brought, f"installing the SQL backend brought {brought}"
+
+promised = Path(__file__).with_name("simple_example.py").read_text()
+assert promised.count("'...'") == 1, "the example has one place to fill in: DB_URL"
+Path("example.py").write_text(promised.replace("'...'", "'sqlite+aiosqlite:///tasks.db'"))
+
+ran = subprocess.run([sys.executable, "example.py"], capture_output=True, text=True, timeout=60, check=False)
+assert ran.returncode == 0, f"the example ended with {ran.returncode}:\n{ran.stderr}"
+assert ran.stdout == "test\n", f"the example printed {ran.stdout!r}, and on stderr:\n{ran.stderr}"
+assert not ran.stderr, f"the example printed on stderr:\n{ran.stderr}"
+
+print("sqlalchemy: ok, the example printed:", ran.stdout.strip())
