@@ -15,6 +15,7 @@ class TestMemory(BackendContract):
 
     @pytest.fixture
     def open_backend(self) -> OpenBackend:
+        """A callable that gives handles to a new store."""
         first = MemoryCRUD()
 
         def open_backend(clock: Clock) -> MemoryCRUD:

@@ -89,6 +89,6 @@ if not TYPE_CHECKING:  # typed code imports a backend from its own package
         """A backend that an installed plugin exports: ``from kapusta import AlchemyCRUD``."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ._plugins import export  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+        from ._plugins import export
 
         return export(name, module=__name__)

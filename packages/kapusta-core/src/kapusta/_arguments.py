@@ -31,7 +31,9 @@ class Arguments:
             self._signature = inspect.signature(function)
         except (TypeError, ValueError) as problem:
             raise TaskSignatureError(
-                task=task, problem=f"has no signature to check calls against ({problem})", remedy="Wrap it in a `def`."
+                task=task,
+                problem=f"has no signature to check calls against ({problem})",
+                remedy="Wrap it in a `def`.",
             ) from problem
         if RESERVED in self._signature.parameters:
             raise TaskSignatureError(
@@ -75,10 +77,12 @@ class Arguments:
             parts = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
             decoders = self._ready_decoders()
             arguments = {name: decoders[name](bytes(part)) for name, part in parts.items()}
-            bound = inspect.BoundArguments(self._signature, arguments)  # type: ignore[arg-type]  # wants an OrderedDict
+            bound = inspect.BoundArguments(self._signature, arguments)
             self._signature.bind(*bound.args, **bound.kwargs)
         except KeyError as surplus:
-            raise UnreadablePayloadError(task=self._task, problem=f"there is no parameter {surplus}") from None
+            raise UnreadablePayloadError(
+                task=self._task, problem=f"there is no parameter {surplus}"
+            ) from None
         except (ArgumentError, TypeError, ValueError) as problem:
             raise UnreadablePayloadError(task=self._task, problem=str(problem)) from problem
         return bound.args, bound.kwargs
@@ -94,7 +98,10 @@ class Arguments:
             part = self._codec.encode(value)
         except ValueError as problem:
             raise ArgumentError(
-                task=self._task, parameter=name, problem=str(problem), remedy="Pass plain data, or an id to load by."
+                task=self._task,
+                parameter=name,
+                problem=str(problem),
+                remedy="Pass plain data, or an id to load by.",
             ) from problem
         try:
             arrives = decode(part)

@@ -60,7 +60,7 @@ def _to_builtins(value: Any) -> Any:
 
 def _from_builtins(shape: type[Any], value: Any) -> Any:
     if hasattr(shape, "__pydantic_validator__"):
-        return shape.model_validate(value)  # type: ignore[attr-defined]  # a pydantic model, without the import
+        return shape.model_validate(value)
     if issubclass(shape, (int, str)):
         return shape(value)
     raise ValueError(f"an object of type {shape.__qualname__} cannot be decoded from JSON")

@@ -149,7 +149,9 @@ class TaskFailedError(KapustaError):
     def __init__(self, *, task_id: int, name: str, status: TaskStatus, error: str | None, reason: str | None):
         self.task_id, self.name, self.status, self.error, self.reason = task_id, name, status, error, reason
         details = reason or (error.strip().rpartition("\n")[2] if error else None)
-        super().__init__(f"Task {task_id} ('{name}') ended as '{status}'" + (f": {details}" if details else "."))
+        super().__init__(
+            f"Task {task_id} ('{name}') ended as '{status}'" + (f": {details}" if details else ".")
+        )
 
 
 class TaskNotFinishedError(KapustaError, TimeoutError):
@@ -209,10 +211,11 @@ class LaunchUnknownError(StoreUnavailableError):
         super().__init__(operation="add_tasks", problem=problem)
         self.task_ids, self._again = tuple(task_ids), again
         ids = ", ".join(map(str, task_ids))
-        self.args = (
+        message = (
             f"Whether the launch of {ids} has reached the store is unknown: {problem}. "
-            f"`await error.launch_again()` repeats it and never makes a second task.",
+            f"`await error.launch_again()` repeats it and never makes a second task."
         )
+        self.args = (message,)
 
     async def launch_again(self) -> Any:
         """Repeat the launch, with the same ids; gives what the launch would have given."""

@@ -11,6 +11,7 @@ from ._backoff import Backoff
 from ._durations import as_timedelta
 from ._enums import TaskStatus
 from ._errors import ResultNotStoredError, TaskFailedError, TaskNotFinishedError, TaskNotFoundError
+from ._futures import resolve
 from ._options import Policy
 from ._outcomes import cancelled, retried
 from ._records import Change, ChangeAnswer, StoredTask, TaskQuery
@@ -29,7 +30,9 @@ class TaskClient:
     time to time for those that others settle.
     """
 
-    def __init__(self, store: Store, decode: Callable[[StoredTask], Any], revived: Callable[[], object]) -> None:
+    def __init__(
+        self, store: Store, decode: Callable[[StoredTask], Any], revived: Callable[[], object]
+    ) -> None:
         self._store, self._decode, self._revived = store, decode, revived
         self._waiting: dict[TaskId, set[asyncio.Future[None]]] = {}
 
@@ -67,10 +70,11 @@ class TaskClient:
         """Wake whoever waits for these tasks, or for any: their status may have changed."""
         for task_id in list(self._waiting) if task_ids is None else task_ids:
             for waiting in self._waiting.get(task_id, ()):
-                if not waiting.done():
-                    waiting.set_result(None)
+                resolve(waiting, None)
 
-    async def _by_hand(self, task_id: TaskId, decide: Callable[[StoredTask], Change], becomes: TaskStatus) -> bool:
+    async def _by_hand(
+        self, task_id: TaskId, decide: Callable[[StoredTask], Change], becomes: TaskStatus
+    ) -> bool:
         while True:
             task = await self._existing(task_id)
             if task.status in (TaskStatus.started, becomes) or (
@@ -104,7 +108,9 @@ class TaskClient:
                     return task
                 now = clock.monotonic()
                 if give_up is not None and now >= give_up:
-                    raise TaskNotFinishedError(task_id=int(task_id), status=task.status, timeout=seconds or 0.0)
+                    raise TaskNotFinishedError(
+                        task_id=int(task_id), status=task.status, timeout=seconds or 0.0
+                    )
                 looks += 1
                 again = now + _LOOK_AGAIN.delay(looks, 1.0).total_seconds()
                 await self._wait(waiting, again if give_up is None else min(again, give_up))
@@ -112,7 +118,7 @@ class TaskClient:
                 self._forget(task_id, waiting)
 
     async def _wait(self, waiting: asyncio.Future[None], until: float) -> None:
-        timer = self._store.clock.call_at(until, lambda: waiting.done() or waiting.set_result(None))
+        timer = self._store.clock.call_at(until, lambda: resolve(waiting, None))
         try:
             await waiting
         finally:

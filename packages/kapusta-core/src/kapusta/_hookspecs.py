@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import msgspec
 import pluggy
@@ -21,7 +21,7 @@ _spec = pluggy.HookspecMarker(PROJECT)
 
 def hookimpl(function: F) -> F:
     """Mark a function of a plugin module as its answer to the hook of the same name."""
-    return cast("F", pluggy.HookimplMarker(PROJECT)(function))
+    return pluggy.HookimplMarker(PROJECT)(function)
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import threading
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Final
 
 from ._clock import Clock
 
-_EPOCH: Final = datetime(2024, 1, 1, tzinfo=timezone.utc)
+_EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _CHANCE_BITS: Final = 21
 _TIME_BITS: Final = 63 - _CHANCE_BITS  # milliseconds: enough for 139 years
 

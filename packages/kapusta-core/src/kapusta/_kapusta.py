@@ -19,7 +19,7 @@ from ._errors import KapustaValueError, NotImportableError, StoreUnavailableErro
 from ._handle import TaskClient, TaskHandle
 from ._launcher import Launcher
 from ._naming import ImportPath, import_path, stored_name
-from ._options import Policy, RegistrationOptions, make_policy, task_options
+from ._options import Policy, RegistrationOptions, as_count, make_policy, task_options
 from ._records import StoredTask
 from ._registry import Registry
 from ._role import refuse_in_import
@@ -37,7 +37,9 @@ class TaskDecorator(Protocol):
     """What ``@kapusta.task(...)`` makes of a function."""
 
     @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, R]], /) -> AsyncTask[P, R]: ...
+    def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both; the first one counts
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
 
     @overload
     def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
@@ -116,10 +118,12 @@ class Kapusta:
             grace=as_timedelta("grace", grace),
             max_tick_interval=_positive("max_tick_interval", max_tick_interval),
             store_timeout=_positive("store_timeout", store_timeout),
-            max_concurrent_tasks=_at_least_one("max_concurrent_tasks", max_concurrent_tasks),
-            max_threads=_at_least_one("max_threads", max_threads),
-            max_processes=None if max_processes is None else _at_least_one("max_processes", max_processes),
-            max_result_bytes=_at_least_one("max_payload_bytes", max_payload_bytes),
+            max_concurrent_tasks=as_count("max_concurrent_tasks", max_concurrent_tasks, least=1),
+            max_threads=as_count("max_threads", max_threads, least=1),
+            max_processes=None
+            if max_processes is None
+            else as_count("max_processes", max_processes, least=1),
+            max_result_bytes=as_count("max_payload_bytes", max_payload_bytes, least=1),
             process_environment=process_environment,
         )
         settings = self._settings
@@ -127,7 +131,9 @@ class Kapusta:
         self._registry = Registry()
         self._store = Store(self._crud, timeout=settings.store_timeout, outage_after=settings.lease / 3)
         self._client = TaskClient(self._store, self._decode, self._wake)
-        self._launcher = Launcher(self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake)
+        self._launcher = Launcher(
+            self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
+        )
         self._lifecycle = asyncio.Lock()
         self._worker: Worker | None = None
         self._listening: asyncio.Task[None] | None = None
@@ -140,7 +146,7 @@ class Kapusta:
     # --- tasks ----------------------------------------------------------------------------------
 
     @overload
-    def register_task(
+    def register_task(  # type: ignore[overload-overlap]  # as above
         self,
         func: Callable[P, Coroutine[Any, Any, R]],
         execution_mode: TaskExecutionMode | str | None = None,
@@ -178,7 +184,10 @@ class Kapusta:
         is_async = is_async_function(func)
         given = {key: value for key, value in options.items() if key not in ("name", "aliases")}
         chosen = task_options(
-            name, is_async=is_async, given={**given, "execution_mode": execution_mode}, defaults=self._defaults
+            name,
+            is_async=is_async,
+            given={**given, "execution_mode": execution_mode},
+            defaults=self._defaults,
         )
         spec = TaskSpec(
             name=name,
@@ -348,7 +357,7 @@ def _importable(func: Callable[..., Any], name: str, *, needed: bool) -> ImportP
 
 
 def _opened(url: str) -> BaseCRUD:
-    from ._plugins import installed  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+    from ._plugins import installed
 
     return installed().from_url(url)
 
@@ -369,11 +378,3 @@ def _positive(option: str, value: Duration) -> timedelta:
     if not duration:
         raise KapustaValueError(option=option, value=value, problem="is zero", remedy="Give more than zero.")
     return duration
-
-
-def _at_least_one(option: str, value: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise KapustaValueError(
-            option=option, value=value, problem="is no whole number of 1 or more", remedy="Give 1 or more."
-        )
-    return value

@@ -38,7 +38,9 @@ class Launcher:
         self._max_payload_bytes = max_payload_bytes
         self._stored = stored
 
-    async def launch(self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]) -> list[TaskHandle[Any]]:
+    async def launch(
+        self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]
+    ) -> list[TaskHandle[Any]]:
         """Store one task per call, all or none; answer their handles in order.
 
         Raises:
@@ -70,7 +72,9 @@ class Launcher:
             added = await self._store.add(tasks)
         except StoreUnavailableError as problem:
             raise LaunchUnknownError(
-                task_ids=[task.id for task in tasks], problem=problem.problem, again=partial(self._send, tasks)
+                task_ids=[task.id for task in tasks],
+                problem=problem.problem,
+                again=partial(self._send, tasks),
             ) from problem
         ids = [answer.id for answer in added]
         taken = [place for place, answer in enumerate(added) if answer.outcome is AddOutcome.id_in_use]

@@ -62,7 +62,9 @@ def import_path(function: Callable[..., Any], *, task: str) -> ImportPath:
     qualname = getattr(function, "__qualname__", None)
     module = module_of(function)
     if qualname is None or "<lambda>" in qualname or "<locals>" in qualname:
-        kind = "a lambda" if qualname and qualname.endswith("<lambda>") else "not defined at the top of a module"
+        kind = (
+            "a lambda" if qualname and qualname.endswith("<lambda>") else "not defined at the top of a module"
+        )
         raise NotImportableError(
             task=task,
             mode=TaskExecutionMode.process,

@@ -75,7 +75,6 @@ class CommonOptions(TypedDict, total=False):
     takes seconds or a ``timedelta``.
 
     Attributes:
-        execution_mode: where the body runs; by default ``async_`` for a coroutine function, else ``sync``.
         eta_delta: delay before execution.
         overdue_time: how long after its launch a task that has not started is overdue.
         overdue_time_delta: another spelling of ``overdue_time``.
@@ -86,7 +85,6 @@ class CommonOptions(TypedDict, total=False):
         max_crashes: after so many crashes in a row the task is held.
     """
 
-    execution_mode: TaskExecutionMode | str | None
     eta_delta: Duration | None
     overdue_time: Duration | None
     overdue_time_delta: Duration | None
@@ -113,10 +111,16 @@ class LaunchOptions(CommonOptions, total=False):
     """What may be said of a single launch.
 
     Attributes:
+        execution_mode: where the body runs.
         eta: the moment to execute at, aware; goes before ``eta_delta``.
     """
 
+    execution_mode: TaskExecutionMode | str | None
     eta: datetime | None
+
+
+_TASK_OPTIONS: Final = ("execution_mode", *RegistrationOptions.__annotations__)
+_LAUNCH_OPTIONS: Final = tuple(LaunchOptions.__annotations__)
 
 
 def make_policy(given: Mapping[str, Any], base: Policy, *, prefix: str = "") -> Policy:
@@ -140,7 +144,7 @@ def task_options(task: str, *, is_async: bool, given: Mapping[str, Any], default
         UnknownOptionError: a task has no such option.
         KapustaValueError, KapustaExecutionModeError, KapustaSyncTaskTimeoutError: see each.
     """
-    given = _checked_names(given, RegistrationOptions, where=f"Task '{task}'")
+    given = _checked_names(given, _TASK_OPTIONS, where=f"Task '{task}'")
     natural = TaskExecutionMode.async_ if is_async else TaskExecutionMode.sync
     mode = _mode(given.get("execution_mode", _DEFAULT), natural)
     if mode is TaskExecutionMode.sync:
@@ -156,17 +160,17 @@ def launch_options(task: str, base: TaskOptions, *, is_async: bool, given: Mappi
         UnknownOptionError: a launch has no such option.
         KapustaValueError, KapustaExecutionModeError, KapustaSyncTaskTimeoutError: see each.
     """
-    given = _checked_names(given, LaunchOptions, where=f"A launch of task '{task}'")
+    given = _checked_names(given, _LAUNCH_OPTIONS, where=f"A launch of task '{task}'")
     mode = _mode(given.get("execution_mode", _DEFAULT), base.execution_mode)
     if mode is TaskExecutionMode.sync and base.execution_mode is not mode:
         base = msgspec.structs.replace(base, policy=msgspec.structs.replace(base.policy, timeout=None))
     return _updated(task, base, is_async=is_async, given=given)
 
 
-def _checked_names(given: Mapping[str, Any], known: type, *, where: str) -> Mapping[str, Any]:
+def _checked_names(given: Mapping[str, Any], known: Sequence[str], *, where: str) -> Mapping[str, Any]:
     for option in given:
-        if option not in known.__annotations__:
-            raise UnknownOptionError(option=option, where=where, known=tuple(known.__annotations__))
+        if option not in known:
+            raise UnknownOptionError(option=option, where=where, known=known)
     if "overdue_time_delta" not in given:
         return given
     if "overdue_time" in given:
@@ -256,24 +260,25 @@ def _eta(value: Any) -> datetime | None:
     return value
 
 
-def _count(option: str, value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+def as_count(option: str, value: object, *, least: int = 0) -> int:
+    """*value*, if it is a whole number and not less than *least*.
+
+    Raises:
+        KapustaValueError: it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise KapustaValueError(
-            option=option, value=value, problem="is no count", remedy="Give a whole number, zero or more."
+            option=option, value=value, problem="is no count", remedy=f"Give a whole number, {least} or more."
         )
     return value
 
 
 def _max_retry_attempts(option: str, value: Any) -> int:
-    return 0 if value is None else _count(option, value)
+    return 0 if value is None else as_count(option, value)
 
 
 def _max_crashes(option: str, value: Any) -> int | None:
-    if value is not None and _count(option, value) == 0:
-        raise KapustaValueError(
-            option=option, value=value, problem="allows no run at all", remedy="Give 1 or more, or None for no limit."
-        )
-    return value  # type: ignore[no-any-return]  # checked above
+    return None if value is None else as_count(option, value, least=1)
 
 
 def _timeout(option: str, value: Any) -> timedelta | None:
@@ -285,7 +290,10 @@ def _on_crash(option: str, value: Any) -> OnCrash:
         return OnCrash(value)
     except ValueError:
         raise KapustaValueError(
-            option=option, value=value, problem="is no crash policy", remedy=f"Choose one of: {', '.join(OnCrash)}."
+            option=option,
+            value=value,
+            problem="is no crash policy",
+            remedy=f"Choose one of: {', '.join(OnCrash)}.",
         ) from None
 
 

@@ -22,7 +22,12 @@ Failure = Literal[TaskStatus.error, TaskStatus.timeout]
 
 def _by_holder(task: StoredTask, status: TaskStatus, **fields: object) -> Change:
     return Change(
-        id=task.id, run=task.run, guard=Guard.holder, worker=task.worker, status=status, **fields  # type: ignore[arg-type]  # Change checks them
+        id=task.id,
+        run=task.run,
+        guard=Guard.holder,
+        worker=task.worker,
+        status=status,
+        **fields,  # type: ignore[arg-type]  # Change checks them
     )
 
 
@@ -34,7 +39,9 @@ def succeeded(task: StoredTask, result: bytes | None, reason: str | None = None)
     return _by_holder(task, TaskStatus.success, result=result, reason=reason, crashes=0)
 
 
-def failed(task: StoredTask, policy: Policy, status: Failure, error: str, *, chance: float, now: datetime) -> Change:
+def failed(
+    task: StoredTask, policy: Policy, status: Failure, error: str, *, chance: float, now: datetime
+) -> Change:
     """The function raised, or took too long: try again later, or end.
 
     A retry that could not start before the deadline ends as its failure now.
@@ -121,7 +128,10 @@ def _after_crash(task: StoredTask, policy: Policy, reason: str) -> tuple[TaskSta
     if policy.on_crash is OnCrash.hold:
         return TaskStatus.held, f"{reason}; on_crash='hold': whether its work is done is for a person to say"
     if _too_many(crashes, policy):
-        return TaskStatus.held, f"{reason}; that was crash {crashes} in a row, max_crashes={policy.max_crashes}"
+        return (
+            TaskStatus.held,
+            f"{reason}; that was crash {crashes} in a row, max_crashes={policy.max_crashes}",
+        )
     return TaskStatus.pending, reason
 
 
@@ -136,7 +146,12 @@ def overdue(task: StoredTask) -> Change:
     """Its deadline came before a worker did."""
     reason = f"it had not started by {task.deadline:%Y-%m-%d %H:%M:%S} UTC"
     return Change(
-        id=task.id, run=task.run, guard=Guard.overdue, status=TaskStatus.overdue, error=task.error, reason=reason
+        id=task.id,
+        run=task.run,
+        guard=Guard.overdue,
+        status=TaskStatus.overdue,
+        error=task.error,
+        reason=reason,
     )
 
 
@@ -152,10 +167,12 @@ def cancelled(task: StoredTask) -> Change:
         guard=Guard.resting,
         status=TaskStatus.cancelled,
         raise_run=held,
-        overdue_after=_life(task) if held else None,
+        overdue_after=Policy.read(task.options).overdue_time,
+        failures=0 if held else None,
+        crashes=0 if held else None,
+        interruptions=0 if held else None,
         error=task.error,
         reason="cancelled by hand",
-        **(_FRESH if held else {}),
     )
 
 
@@ -170,12 +187,7 @@ def retried(task: StoredTask, policy: Policy) -> Change:
         raise_run=True,
         overdue_after=policy.overdue_time,
         reason="retried by hand",
-        **_FRESH,
+        failures=0,
+        crashes=0,
+        interruptions=0,
     )
-
-
-def _life(task: StoredTask) -> timedelta | None:
-    return Policy.read(task.options).overdue_time
-
-
-_FRESH: Final = {"failures": 0, "crashes": 0, "interruptions": 0}

@@ -139,10 +139,13 @@ def _asked(plugin: ModuleType, distribution: str) -> list[Backend]:
         manager.check_pending()
         answers = manager.hook.kapusta_backends()
     except Exception as problem:
-        raise BrokenPluginError(distribution=distribution, problem=f"asking it raised {problem!r}") from problem
+        raise BrokenPluginError(
+            distribution=distribution, problem=f"asking it raised {problem!r}"
+        ) from problem
     if not answers:
         raise BrokenPluginError(
-            distribution=distribution, problem=f"'{plugin.__name__}' implements no hook: mark it with @hookimpl"
+            distribution=distribution,
+            problem=f"'{plugin.__name__}' implements no hook: mark it with @hookimpl",
         )
     return list(_checked(answers, distribution))
 
@@ -150,7 +153,9 @@ def _asked(plugin: ModuleType, distribution: str) -> list[Backend]:
 def _checked(answers: Sequence[object], distribution: str) -> Iterator[Backend]:
     for answer in answers:
         if isinstance(answer, (str, bytes)) or not isinstance(answer, Sequence):
-            raise BrokenPluginError(distribution=distribution, problem=f"kapusta_backends() answered {answer!r}")
+            raise BrokenPluginError(
+                distribution=distribution, problem=f"kapusta_backends() answered {answer!r}"
+            )
         for backend in answer:
             if not isinstance(backend, Backend):
                 raise BrokenPluginError(distribution=distribution, problem=f"{backend!r} is no Backend")

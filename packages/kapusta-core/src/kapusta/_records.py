@@ -47,7 +47,7 @@ class UniqueUntil(StrEnum):
     forever = "forever"
 
 
-class UniqueKey(Record):
+class UniqueKey(Record, frozen=True, kw_only=True):
     """A key that at most one task may use at a time.
 
     Attributes:
@@ -65,7 +65,7 @@ class UniqueKey(Record):
             raise ValueError(f"UniqueKey(period=...) goes with until=period, not {self.until}")
 
 
-class NewTask(Record):
+class NewTask(Record, frozen=True, kw_only=True):
     """A task to be stored.
 
     Attributes:
@@ -102,7 +102,9 @@ class NewTask(Record):
         if not 0 < self.id <= MAX_ID:
             raise ValueError(f"NewTask(id={self.id}) is not between 1 and {MAX_ID}")
         if not MIN_PRIORITY <= self.priority <= MAX_PRIORITY:
-            raise ValueError(f"NewTask(priority={self.priority}) is not between {MIN_PRIORITY} and {MAX_PRIORITY}")
+            raise ValueError(
+                f"NewTask(priority={self.priority}) is not between {MIN_PRIORITY} and {MAX_PRIORITY}"
+            )
         if self.eta is not None and self.eta.tzinfo is None:
             raise ValueError(f"NewTask(eta={self.eta}) is naive")
         if self.delay < ZERO:
@@ -125,14 +127,14 @@ class AddOutcome(StrEnum):
     id_in_use = "id_in_use"
 
 
-class Added(Record):
+class Added(Record, frozen=True, kw_only=True):
     """The answer to one ``NewTask``."""
 
     id: int
     outcome: AddOutcome
 
 
-class ClaimRequest(Record):
+class ClaimRequest(Record, frozen=True, kw_only=True):
     """What one worker can take now.
 
     Attributes:
@@ -150,7 +152,7 @@ class ClaimRequest(Record):
     queues: frozenset[str] | None = None
 
 
-class StoredTask(Record):
+class StoredTask(Record, frozen=True, kw_only=True):
     """A task as the store has it.
 
     Attributes:
@@ -200,7 +202,7 @@ class StoredTask(Record):
     finished: datetime | None
 
 
-class Claims(Record):
+class Claims(Record, frozen=True, kw_only=True):
     """The answer to a ``ClaimRequest``.
 
     Attributes:
@@ -234,7 +236,7 @@ class Guard(StrEnum):
     running = "running"
 
 
-class Change(Record):
+class Change(Record, frozen=True, kw_only=True):
     """A compare-and-set on one task: touches nothing unless id, run and guard hold.
 
     Where ``status`` is ``None`` only ``cancel_requested`` is written. Otherwise the status, ``result``,
@@ -290,21 +292,21 @@ class ChangeAnswer(StrEnum):
     refused = "refused"
 
 
-class Changed(Record):
+class Changed(Record, frozen=True, kw_only=True):
     """The answer to one ``Change``."""
 
     id: int
     answer: ChangeAnswer
 
 
-class Renewal(Record):
+class Renewal(Record, frozen=True, kw_only=True):
     """A lease to be extended."""
 
     id: int
     run: int
 
 
-class RenewRequest(Record):
+class RenewRequest(Record, frozen=True, kw_only=True):
     """The leases that one worker wants to keep.
 
     Attributes:
@@ -330,7 +332,7 @@ class RenewAnswer(StrEnum):
     lost = "lost"
 
 
-class Renewed(Record):
+class Renewed(Record, frozen=True, kw_only=True):
     """The answer to one ``Renewal``; ``cancel_requested`` says whether somebody wants the task stopped."""
 
     id: int
@@ -338,7 +340,7 @@ class Renewed(Record):
     cancel_requested: bool = False
 
 
-class TaskQuery(Record):
+class TaskQuery(Record, frozen=True, kw_only=True):
     """Which tasks to find; all that is given must hold, in id order.
 
     Attributes:
@@ -364,7 +366,7 @@ class TaskQuery(Record):
             raise ValueError(f"TaskQuery(finished_before={self.finished_before}) is naive")
 
 
-class Capabilities(Record):
+class Capabilities(Record, frozen=True, kw_only=True):
     """Facts about a backend, which laws and core ask for instead of its name.
 
     Attributes:

@@ -10,7 +10,18 @@ from typing import Any, Final, TypeVar
 from ._backoff import Backoff
 from ._crud import BaseCRUD
 from ._errors import StoreUnavailableError
-from ._records import Added, Change, Changed, ClaimRequest, Claims, NewTask, Renewed, RenewRequest, StoredTask, TaskQuery
+from ._records import (
+    Added,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    TaskQuery,
+)
 
 T = TypeVar("T")
 
@@ -106,7 +117,9 @@ class Store:
         except asyncio.CancelledError:
             if not call.cancelled():
                 raise  # the caller is cancelled, the call goes on
-            raise StoreUnavailableError(operation=what, problem=f"no answer within {self._timeout:g} s") from None
+            raise StoreUnavailableError(
+                operation=what, problem=f"no answer within {self._timeout:g} s"
+            ) from None
 
     async def _answered(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         began = self.clock.monotonic()

@@ -73,10 +73,12 @@ class Task(Generic[P, R]):
         return timeout.total_seconds() if timeout else 0
 
     @overload
-    async def launch(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
+    async def launch(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]: ...
 
     @overload
-    async def launch(self, /, *args: Any, update_params: Mapping[str, Any], **kwargs: Any) -> TaskHandle[R]: ...
+    async def launch(
+        self, /, *args: Any, update_params: Mapping[str, Any], **kwargs: Any
+    ) -> TaskHandle[R]: ...
 
     async def launch(
         self, /, *args: Any, update_params: Mapping[str, Any] | None = None, **kwargs: Any

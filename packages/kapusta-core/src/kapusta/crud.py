@@ -14,6 +14,6 @@ if not TYPE_CHECKING:  # typed code imports a backend from its own package
         """``from kapusta.crud import AlchemyCRUD``, when a plugin exports it."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from ._plugins import export  # noqa: PLC0415 - reading the installed distributions takes 40 ms
+        from ._plugins import export
 
         return export(name, module=__name__)

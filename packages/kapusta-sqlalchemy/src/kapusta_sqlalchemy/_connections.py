@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kapusta.backend import StoreUnavailableError, SystemClock
-
 from ._dialects import Checkout, Dialect
+from ._patience import patiently
 
 T = TypeVar("T")
 
-# A driver may wait for a lock for four seconds, and core gives a call ten: nothing is begun again after this,
-# so that the last attempt still ends, and names the trouble, before the call is given up.
-PATIENCE: Final = 4.5
-_PAUSE: Final = 0.02
-# Conflicts between writers happen between processes, in real time, whatever clock a test moves.
-_clock: Final = SystemClock()
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
 
@@ -33,11 +25,11 @@ class Connections:
     seat is free. So no operation waits in the database for a forgotten one, and no transaction outlives it.
     """
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, own: bool) -> None:
-        self._engine, self._dialect, self._own = engine, dialect, own
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, *, made: bool, disposes: bool) -> None:
+        self._engine, self._dialect = engine, dialect
+        self._made, self._disposes = made, disposes
         self._writers = asyncio.Semaphore(dialect.writers)
         self._readers = asyncio.Semaphore(dialect.readers)
-        self._closing = False
         self._underway = 0
         self._endings: set[asyncio.Task[None]] = set()
         self._ended = asyncio.Event()
@@ -48,38 +40,31 @@ class Connections:
         Raises:
             StoreUnavailableError: the database cannot, or not before patience ends.
         """
-        return await self._patiently(operation, work, self._readers)
+        return await self._operate(operation, work, self._readers)
 
     async def write(self, operation: str, work: Callable[[Any], Awaitable[T]]) -> T:
         """As ``read``; in turn where the database has one writer, instead of in its busy loop."""
-        return await self._patiently(operation, work, self._writers)
+        return await self._operate(operation, work, self._writers)
 
     async def close(self) -> None:
         """Wait for what is under way, then close what is ours."""
-        self._closing = True
         while self._underway or self._endings:
             self._ended.clear()
             await self._ended.wait()
-        if self._own:
+        if self._disposes:
             await self._engine.dispose()
 
-    async def _patiently(
+    def abandon(self) -> None:
+        """Forget connections whose event loop has gone."""
+        if self._disposes:
+            self._engine.sync_engine.dispose(close=False)
+
+    async def _operate(
         self, operation: str, work: Callable[[Any], Awaitable[T]], seats: asyncio.Semaphore
     ) -> T:
-        begun = _clock.monotonic()
         self._underway += 1
         try:
-            while True:
-                try:
-                    return await self._seated(work, seats)
-                except self._dialect.errors as error:
-                    trouble = self._dialect.trouble(error)
-                    if trouble is None:
-                        raise
-                    late = self._closing or _clock.monotonic() - begun > PATIENCE
-                    if late or not trouble.passes:
-                        raise StoreUnavailableError(operation=operation, problem=trouble.problem) from error
-                await _clock.sleep(_PAUSE * random.random())  # noqa: S311 - it spreads writers, it hides nothing
+            return await patiently(self._dialect, operation, lambda: self._seated(work, seats))
         finally:
             self._underway -= 1
             self._ended.set()
@@ -102,10 +87,10 @@ class Connections:
     async def _take(self, seats: asyncio.Semaphore) -> Checkout:
         opening: asyncio.Task[Checkout] | None = None
         try:
-            if self._dialect.at_once(self._engine, own=self._own):
-                return await self._dialect.checkout(self._engine, own=self._own)
+            if self._dialect.at_once(self._engine, made=self._made):
+                return await self._dialect.checkout(self._engine, made=self._made)
             # Not cut short with its caller: a connection half open would be nobody's to close.
-            opening = asyncio.create_task(self._dialect.checkout(self._engine, own=self._own))
+            opening = asyncio.create_task(self._dialect.checkout(self._engine, made=self._made))
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
             if opening is None:

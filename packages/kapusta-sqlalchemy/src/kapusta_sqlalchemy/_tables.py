@@ -13,6 +13,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
     SmallInteger,
     String,
     Table,
@@ -21,8 +22,6 @@ from sqlalchemy import (
 )
 
 PREFIX: Final = "kapusta_"
-MARK: Final = "kapusta"
-"""A key of ``Table.info``: which of ours the table is."""
 
 # SQLite keeps a table in the order of its rowid, and only a column of the type INTEGER is the rowid.
 Id: Final = BigInteger().with_variant(Integer(), "sqlite")
@@ -42,6 +41,7 @@ class Tables:
         unique_key: who took a key last. Whether the key is still in use follows from that task's status,
             so that settling a task need not write here.
         store: one row: which store this is, and which readers may use it.
+        version: Alembic's own.
         prefix: what their names begin with.
         schema: the database schema they are in; ``None``: the connection's default.
     """
@@ -50,13 +50,9 @@ class Tables:
     task: Table
     unique_key: Table
     store: Table
+    version: Table
     prefix: str
     schema: str | None
-
-    @property
-    def version_table(self) -> str:
-        """The name of Alembic's own table."""
-        return f"{self.prefix}alembic_version"
 
 
 def build_tables(prefix: str = PREFIX, schema: str | None = None) -> Tables:
@@ -67,6 +63,7 @@ def build_tables(prefix: str = PREFIX, schema: str | None = None) -> Tables:
         task=_task(metadata, prefix),
         unique_key=_unique_key(metadata, prefix),
         store=_store(metadata, prefix),
+        version=_version(metadata, prefix),
         prefix=prefix,
         schema=schema,
     )
@@ -83,7 +80,7 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         Column("codec", String(64), nullable=False),
         Column("mode", String(16), nullable=False),
         Column("queue", String(255), nullable=False),
-        Column("rank", SmallInteger, nullable=False, comment="minus the priority: the smallest goes first"),
+        Column("rank", SmallInteger, nullable=False),  # minus the priority: the smallest goes first
         Column("eta", Instant, nullable=False),
         Column("deadline", Instant),
         Column("options", LargeBinary, nullable=False),
@@ -103,7 +100,6 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         Column("created", Instant, nullable=False),
         Column("started", Instant),
         Column("finished", Instant),
-        info={MARK: "task"},
     )
     column = task.c
     # A lane is a queue, mode, name and rank. With the name before the rank a worker never reads past tasks
@@ -131,8 +127,7 @@ def _unique_key(metadata: MetaData, prefix: str) -> Table:
         Column("key", Text, primary_key=True),
         Column("task", Id, nullable=False),
         Column("until", String(16), nullable=False),
-        Column("ends", Instant, comment="with until='period': when the key is free again"),
-        info={MARK: "unique_key"},
+        Column("ends", Instant),  # with until='period': when the key is free again
     )
     Index(f"ix_{prefix}unique_key_task", key.c.task)
     _partial_index(f"ix_{prefix}unique_key_ends", (key.c.ends,), where="ends IS NOT NULL")
@@ -143,25 +138,33 @@ def _store(metadata: MetaData, prefix: str) -> Table:
     return Table(
         f"{prefix}store",
         metadata,
-        Column("id", String(32), primary_key=True, comment="random; made with the store"),
+        Column("id", String(32), primary_key=True),  # random; made with the store
         Column("schema_version", Integer, nullable=False),
-        Column("minimum_reader", Integer, nullable=False, comment="the oldest code that may use this schema"),
-        info={MARK: "store"},
+        Column("minimum_reader", Integer, nullable=False),  # the oldest code that may use this schema
     )
 
 
-_default = build_tables()
-metadata: Final = _default.metadata
+def _version(metadata: MetaData, prefix: str) -> Table:
+    name = f"{prefix}alembic_version"
+    return Table(
+        name,
+        metadata,
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{name}_pkc"),
+    )
+
+
+metadata: Final = build_tables().metadata
 """The tables with the default prefix, for reading, drawing or joining. Not for ``create_all``: ``startup()``
 creates and migrates them."""
 
+_OURS: Final = frozenset(table.name for table in metadata.tables.values())
 
-def include_object(thing: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:  # noqa: ARG001, FBT001 - Alembic's signature
+
+def include_object(thing: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:  # noqa: ARG001 - Alembic's signature
     """For a user's own Alembic ``env.py``: leaves Kapusta's tables out of autogenerate.
 
     Pass it as ``context.configure(include_object=include_object)``. It knows the default prefix.
     """
-    return not (kind == "table" and name is not None and name in _OURS)
-
-
-_OURS: Final = {table.name for table in metadata.tables.values()} | {_default.version_table}
+    table = name if kind == "table" else getattr(getattr(thing, "table", None), "name", None)
+    return table not in _OURS

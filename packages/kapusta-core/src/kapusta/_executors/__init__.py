@@ -14,10 +14,14 @@ from ._thread import ThreadExecutor
 
 
 def make_executors(
-    clock: Clock, logger: logging.Logger, *, process_environment: Mapping[str, str] | None, max_result_bytes: int
+    clock: Clock,
+    logger: logging.Logger,
+    *,
+    process_environment: Mapping[str, str] | None,
+    max_result_bytes: int,
 ) -> dict[TaskExecutionMode, Executor]:
     """An executor for each mode."""
-    from ._process import ProcessExecutor  # noqa: PLC0415 - brings subprocess, which most applications never need
+    from ._process import ProcessExecutor
 
     return {
         TaskExecutionMode.async_: AsyncExecutor(clock),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import cast
 
 from .._clock import Clock
 from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
@@ -16,8 +17,8 @@ class AsyncExecutor:
         self._clock = clock
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        assert task is not None  # a coroutine runs in a task
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[object]", asyncio.current_task())  # a coroutine that runs, runs in a task
         scope = asyncio.timeout(None)
         timer = None
         try:
@@ -25,7 +26,10 @@ class AsyncExecutor:
                 if attempt.timeout is not None:
                     end = self._clock.monotonic() + attempt.timeout.total_seconds()
                     timer = self._clock.call_at(end, lambda: scope.reschedule(loop.time()))
-                with body.stoppable(task.cancel), self._clock.busy(f"task {attempt.task_id} '{attempt.name}'", task):
+                with (
+                    body.stoppable(lambda _: task.cancel()),
+                    self._clock.busy(f"task {attempt.task_id} '{attempt.name}'", task),
+                ):
                     value = await attempt.function(*attempt.args, **attempt.kwargs)
         except asyncio.CancelledError as error:
             if body.stop_cause is not None:

@@ -91,18 +91,18 @@ class Body:
 
     def __init__(self) -> None:
         self.stop_cause: StopCause | None = None
-        self._on_stop: Callable[[], object] | None = None
+        self._on_stop: Callable[[StopCause], object] | None = None
 
     def stop(self, cause: StopCause) -> None:
         """Tell the body to stop; the first cause counts."""
         if self.stop_cause is None:
             self.stop_cause = cause
             if self._on_stop is not None:
-                self._on_stop()
+                self._on_stop(cause)
 
     @contextmanager
-    def stoppable(self, on_stop: Callable[[], object]) -> Iterator[None]:
-        """While entered, `stop` calls *on_stop*."""
+    def stoppable(self, on_stop: Callable[[StopCause], object]) -> Iterator[None]:
+        """While entered, `stop` calls *on_stop* with the cause."""
         self._on_stop = on_stop
         try:
             yield

@@ -9,7 +9,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 
@@ -53,8 +53,8 @@ class ProcessExecutor:
         self._environment = None if environment is None else dict(environment)
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
-        assert attempt.importable is not None  # checked at registration
-        job = Job(attempt.name, attempt.importable, attempt.payload, sys.path, sys.argv, self._max_result_bytes)
+        importable = cast("ImportPath", attempt.importable)  # the runner has seen to that
+        job = Job(attempt.name, importable, attempt.payload, sys.path, sys.argv, self._max_result_bytes)
         with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
             ours, theirs = socket.socketpair()
             with theirs:
@@ -109,7 +109,7 @@ class ProcessExecutor:
         writer.write(frame(msgspec.msgpack.encode(job)))
         answer = asyncio.create_task(read_frame(reader))
         answer.add_done_callback(lambda _: over.set())
-        with body.stoppable(lambda: body.stop_cause and end_with(Stopped(body.stop_cause))):
+        with body.stoppable(lambda cause: end_with(Stopped(cause))):
             try:
                 await over.wait()
             finally:

@@ -7,9 +7,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
 
 from .._clock import Clock
+from .._futures import resolve
 from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
 from ._failure import describe
 
@@ -49,14 +49,14 @@ class ThreadExecutor:
         over: asyncio.Future[Ended] = loop.create_future()
         verdict: asyncio.Future[Ended] = loop.create_future()
         self._start(loop, contextvars.copy_context(), attempt, over)
-        over.add_done_callback(lambda done: _say(verdict, done.result()))
+        over.add_done_callback(lambda done: resolve(verdict, done.result()))
         timer = None
         if attempt.timeout is not None:
             end = self._clock.monotonic() + attempt.timeout.total_seconds()
-            timer = self._clock.call_at(end, lambda: _say(verdict, TimedOut(too_long(attempt), over)))
+            timer = self._clock.call_at(end, lambda: resolve(verdict, TimedOut(too_long(attempt), over)))
         with (
             self._clock.busy(f"the thread of task {attempt.task_id} '{attempt.name}'"),
-            body.stoppable(lambda: body.stop_cause and _say(verdict, Stopped(body.stop_cause, over))),
+            body.stoppable(lambda cause: resolve(verdict, Stopped(cause, over))),
         ):
             try:
                 return await verdict
@@ -83,7 +83,7 @@ class ThreadExecutor:
                 thread.run(None)
             else:
                 self._idle.append(thread)
-            _say(over, ended)
+            resolve(over, ended)
 
         def job() -> None:
             ended = context.run(_call, attempt)
@@ -100,8 +100,3 @@ def _call(attempt: Attempt) -> Ended:
         return attempt.encode(attempt.function(*attempt.args, **attempt.kwargs))
     except BaseException as error:  # noqa: BLE001 - whatever it is ends this body, and never the thread
         return Raised(describe(error))
-
-
-def _say(future: asyncio.Future[Any], ended: Ended) -> None:
-    if not future.done():
-        future.set_result(ended)

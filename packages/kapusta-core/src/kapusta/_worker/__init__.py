@@ -86,7 +86,9 @@ class Worker:
             max_result_bytes=settings.max_result_bytes,
         )
         slots = Slots(
-            total=settings.max_concurrent_tasks, threads=settings.max_threads, processes=settings.max_processes
+            total=settings.max_concurrent_tasks,
+            threads=settings.max_threads,
+            processes=settings.max_processes,
         )
         self._runner = Runner(
             registry=registry,
@@ -99,7 +101,7 @@ class Worker:
             codec=codec,
             lease=settings.lease,
             max_result_bytes=settings.max_result_bytes,
-            slot_freed=lambda: self._dispatcher.slot_freed(),
+            slot_freed=self._slot_freed,
             logger=logger,
         )
         self._dispatcher = Dispatcher(
@@ -135,11 +137,15 @@ class Worker:
                 await self._keeper_thread.start()
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(supervise(what, loop, self._clock, self._logger), name=f"kapusta: {what}")
+                    group.create_task(
+                        supervise(what, loop, self._clock, self._logger), name=f"kapusta: {what}"
+                    )
                     for what, loop in loops
                 ]
                 if self._keeper_room is not None:
-                    tasks.append(group.create_task(self._keeper_room.live(is_twin=False), name="kapusta: keeper"))
+                    tasks.append(
+                        group.create_task(self._keeper_room.live(is_twin=False), name="kapusta: keeper")
+                    )
                 await self._stop_asked.wait()
                 for task in tasks:
                     task.cancel()
@@ -202,6 +208,9 @@ class Worker:
             self._client.settled()
         else:
             self._dispatcher.wake()
+
+    def _slot_freed(self) -> None:
+        self._dispatcher.slot_freed()
 
     def _make_room(self) -> KeeperRoom:
         settings = self._settings

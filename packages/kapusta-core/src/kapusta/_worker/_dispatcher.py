@@ -101,7 +101,9 @@ class Dispatcher:
                 try:
                     await self._give_back_unknown()
                 except StoreUnavailableError as problem:
-                    self._logger.warning("Tasks of a claim without a reply wait until their lease ends: %s", problem)
+                    self._logger.warning(
+                        "Tasks of a claim without a reply wait until their lease ends: %s", problem
+                    )
 
     async def _round(self) -> timedelta:
         while True:
@@ -128,7 +130,9 @@ class Dispatcher:
             self._reply_lost = False
         if not slots or not self._registry.names:
             return None
-        request = ClaimRequest(worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names)
+        request = ClaimRequest(
+            worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names
+        )
         sent_at = self._store.clock.monotonic()
         try:
             claims = await self._store.claim(request)

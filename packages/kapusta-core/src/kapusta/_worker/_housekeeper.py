@@ -58,7 +58,13 @@ class Rescuer:
     rescued before the store has been within reach for a whole lease.
     """
 
-    def __init__(self, store: Store, lease: timedelta, changed: Callable[[Sequence[Change]], object], logger: logging.Logger) -> None:
+    def __init__(
+        self,
+        store: Store,
+        lease: timedelta,
+        changed: Callable[[Sequence[Change]], object],
+        logger: logging.Logger,
+    ) -> None:
         self._store, self._lease, self._changed, self._logger = store, lease, changed, logger
 
     async def rescue(self) -> None:
@@ -67,13 +73,23 @@ class Rescuer:
         if self._store.reach >= self._lease.total_seconds():
             guards.add(Guard.expired)
         after = 0
-        while found := await self._store.find(TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)):
+        while found := await self._store.find(
+            TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
+        ):
             changes = [self._decide(task) for task in found]
             answers = await self._store.change(changes)
-            done = [change for change, answer in zip(changes, answers, strict=True) if answer.answer is ChangeAnswer.accepted]
+            done = [
+                change
+                for change, answer in zip(changes, answers, strict=True)
+                if answer.answer is ChangeAnswer.accepted
+            ]
             for change in done:
                 self._logger.warning(
-                    "Task %s is '%s': %s", change.id, change.status, change.reason, extra={"task_id": change.id}
+                    "Task %s is '%s': %s",
+                    change.id,
+                    change.status,
+                    change.reason,
+                    extra={"task_id": change.id},
                 )
             self._changed(done)
             if len(found) < PAGE:
@@ -82,4 +98,6 @@ class Rescuer:
 
     @staticmethod
     def _decide(task: StoredTask) -> Change:
-        return overdue(task) if task.status is TaskStatus.pending else rescued(task, Policy.read(task.options))
+        return (
+            overdue(task) if task.status is TaskStatus.pending else rescued(task, Policy.read(task.options))
+        )

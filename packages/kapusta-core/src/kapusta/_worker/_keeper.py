@@ -73,7 +73,9 @@ class LeaseBook:
             del self._held[held.task_id]
         return ended
 
-    def note(self, asked: Sequence[Renewal], answers: Sequence[Renewed], sent_at: float) -> list[tuple[Renewal, StopCause]]:
+    def note(
+        self, asked: Sequence[Renewal], answers: Sequence[Renewed], sent_at: float
+    ) -> list[tuple[Renewal, StopCause]]:
         """Take over the answers to a renewal that was sent at *sent_at*; answer which runs must stop, and why."""
         stops: list[tuple[Renewal, StopCause]] = []
         for renewal, answer in zip(asked, answers, strict=True):
@@ -94,7 +96,9 @@ class LeaseBook:
 class Keeper:
     """Renews leases, and stops what it could not renew; lives on the keeper's loop, and writes its book."""
 
-    def __init__(self, store: Store, worker: str, lease: timedelta, stop: Stop, logger: logging.Logger) -> None:
+    def __init__(
+        self, store: Store, worker: str, lease: timedelta, stop: Stop, logger: logging.Logger
+    ) -> None:
         self._store, self._worker, self._lease, self._stop, self._logger = store, worker, lease, stop, logger
         self._clock = store.clock
         self._every = lease.total_seconds() / RENEWALS_PER_LEASE
@@ -146,7 +150,9 @@ class Keeper:
         if not asked:
             return False
         sent_at = self._clock.monotonic()
-        answers = await self._store.renew(RenewRequest(worker=self._worker, lease=self._lease, renewals=asked))
+        answers = await self._store.renew(
+            RenewRequest(worker=self._worker, lease=self._lease, renewals=asked)
+        )
         for renewal, cause in self._book.note(asked, answers, sent_at):
             if cause is StopCause.lease_lost:
                 self._logger.warning(

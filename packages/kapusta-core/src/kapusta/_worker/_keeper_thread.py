@@ -25,7 +25,14 @@ class KeeperRoom:
     """
 
     def __init__(
-        self, crud: BaseCRUD, worker: str, lease: timedelta, timeout: timedelta, stop: Stop, wake: Wake, logger: logging.Logger
+        self,
+        crud: BaseCRUD,
+        worker: str,
+        lease: timedelta,
+        timeout: timedelta,
+        stop: Stop,
+        wake: Wake,
+        logger: logging.Logger,
     ) -> None:
         store = Store(crud, timeout=min(timeout, lease / 3), outage_after=lease / 3)
         self.keeper = Keeper(store, worker, lease, stop, logger)
@@ -74,7 +81,9 @@ class KeeperThread:
 
     def __init__(self, make_room: Callable[[], KeeperRoom], logger: logging.Logger) -> None:
         self._make_room, self._logger = make_room, logger
-        self._ready: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], Keeper]] | None = None
+        self._ready: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], Keeper]] | None = (
+            None
+        )
         self._over = asyncio.Event()
         self._posts: list[Callable[[Keeper], None]] = []
 
@@ -86,7 +95,9 @@ class KeeperThread:
         async def live() -> None:
             room = self._make_room()
             task = asyncio.current_task()
-            worker_loop.call_soon_threadsafe(ready.set_result, (asyncio.get_running_loop(), task, room.keeper))
+            worker_loop.call_soon_threadsafe(
+                ready.set_result, (asyncio.get_running_loop(), task, room.keeper)
+            )
             await room.live(is_twin=True)
 
         def main() -> None:

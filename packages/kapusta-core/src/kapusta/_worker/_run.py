@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Any
 
 from .._clock import Clock
 from .._codec import Codec
@@ -25,6 +26,7 @@ from .._executors._attempt import (
     TimedOut,
     Unreadable,
 )
+from .._futures import resolve
 from .._outcomes import crashed, failed, interrupted, released, stopped, succeeded, unreadable, will_retry
 from .._records import Change, ChangeAnswer
 from .._registry import Registry
@@ -79,7 +81,11 @@ class Runner:
             change = await self._decide(run, ended)
             if change is None:
                 abandoned = True
-                self._log(logging.WARNING, run, "cannot be stopped; it is abandoned, and rescued when its lease ends")
+                self._log(
+                    logging.WARNING,
+                    run,
+                    "cannot be stopped; it is abandoned, and rescued when its lease ends",
+                )
                 return
             self._report(run, change, await self._settler.settle(change))
         except Exception:
@@ -92,7 +98,7 @@ class Runner:
 
     async def _attempt(self, run: Run) -> Ended | Change:
         """Run the body; a change instead where it does not come to that."""
-        slot_kept_by: asyncio.Future[object] | None = None
+        slot_kept_by: asyncio.Future[Any] | None = None
         try:
             begun = self._begin(run)
             if isinstance(begun, Change):
@@ -112,14 +118,11 @@ class Runner:
         task, spec = run.task, self._registry.get(run.task.name)
         if spec is None or self.is_stopping or run.body.stop_cause is not None or self._is_late(run):
             return released(task, "its worker could not begin it")
-        problem = _misfit(spec, task.mode)
-        if problem is None:
-            try:
-                args, kwargs = spec.arguments.decode(task.payload)
-            except UnreadablePayloadError as unread:
-                problem = str(unread)
-        if problem is not None:
-            return unreadable(task, run.policy, problem)
+        try:
+            _check_fit(spec, task.mode)
+            args, kwargs = spec.arguments.decode(task.payload)
+        except UnreadablePayloadError as problem:
+            return unreadable(task, run.policy, str(problem))
         return Attempt(
             task_id=task.id,
             name=task.name,
@@ -136,49 +139,49 @@ class Runner:
         """Whether, by our own clock from before the claim was sent, its lease or its deadline has passed."""
         waited = self._clock.monotonic() - run.claimed_at
         deadline = run.task.deadline
-        return waited >= self._lease or (deadline is not None and run.store_now + timedelta(seconds=waited) >= deadline)
+        return waited >= self._lease or (
+            deadline is not None and run.store_now + timedelta(seconds=waited) >= deadline
+        )
 
     async def _decide(self, run: Run, ended: Ended | Change) -> Change | None:
         """The change that carries out what has become of a run; ``None``: it is abandoned."""
-        task, policy = run.task, run.policy
+        if isinstance(ended, Change):
+            return ended
+        # The next attempt must not start beside a body that could not be stopped.
+        running = ended.running if isinstance(ended, TimedOut) else None
+        if running and will_retry(run.task, run.policy) and not await self._outlive(run, running):
+            return None
+        return self._after(run, ended)
+
+    def _after(self, run: Run, ended: Ended) -> Change | None:
+        change: Change | None
         match ended:
-            case Change():
-                return ended
             case Returned(result, problem):
                 if problem is not None:
                     self._log(logging.ERROR, run, problem)
-                return succeeded(task, result, problem)
+                change = succeeded(run.task, result, problem)
             case Raised(error):
-                return self._failed(run, TaskStatus.error, error)
-            case TimedOut(error, running):
-                if running is not None and will_retry(task, policy):
-                    # The next attempt must not start beside this one.
-                    if not await self._outlive(run, running):
-                        return None
-                return self._failed(run, TaskStatus.timeout, error)
+                change = self._failed(run, TaskStatus.error, error)
+            case TimedOut(error, _):
+                change = self._failed(run, TaskStatus.timeout, error)
             case Died(reason):
-                return crashed(task, policy, reason)
+                change = crashed(run.task, run.policy, reason)
             case Unreadable(problem):
-                return unreadable(task, policy, problem)
-            case Stopped(_, running) if running is not None:
-                return None
-            case Stopped(StopCause.shutdown, _):
-                return interrupted(task, policy, "stopped by a shutdown of its worker")
-            case Stopped(StopCause.cancelled, _):
-                return stopped(task, "cancelled while it ran")
-            case Stopped(StopCause.lease_lost, _):
-                return crashed(task, policy, "stopped because its lease could not be renewed in time")
+                change = unreadable(run.task, run.policy, problem)
+            case Stopped(cause, running):
+                change = None if running is not None else _after_stop(run, cause)
+        return change
 
     def _failed(self, run: Run, status: TaskStatus, error: str) -> Change:
         now = run.store_now + timedelta(seconds=self._clock.monotonic() - run.claimed_at)
         chance = random.random()  # noqa: S311 - jitter
         return failed(run.task, run.policy, status, error, chance=chance, now=now)  # type: ignore[arg-type]  # error or timeout
 
-    async def _outlive(self, run: Run, running: asyncio.Future[object]) -> bool:
+    async def _outlive(self, run: Run, running: asyncio.Future[Any]) -> bool:
         """Wait for a body that cannot be stopped; whether it ended before the run itself was stopped."""
-        stop = asyncio.get_running_loop().create_future()
-        with run.body.stoppable(lambda: stop.done() or stop.set_result(None)):
-            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        stop: asyncio.Future[StopCause] = asyncio.get_running_loop().create_future()
+        with run.body.stoppable(lambda cause: resolve(stop, cause)):
+            await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
         return running.done()
 
     def _free(self, run: Run) -> None:
@@ -189,7 +192,9 @@ class Runner:
         if answer is ChangeAnswer.refused:
             self._log(logging.WARNING, run, f"ended as '{change.status}', but its claim was lost: refused")
         elif change.status in (TaskStatus.success, TaskStatus.pending):
-            self._log(logging.INFO, run, f"is '{change.status}'" + (f": {change.reason}" if change.reason else ""))
+            self._log(
+                logging.INFO, run, f"is '{change.status}'" + (f": {change.reason}" if change.reason else "")
+            )
         else:
             self._log(logging.ERROR, run, f"is '{change.status}': {change.reason or change.error}")
 
@@ -201,11 +206,21 @@ class Runner:
         return {"task_id": run.task.id, "task_name": run.task.name}
 
 
-def _misfit(spec: TaskSpec, mode: TaskExecutionMode) -> str | None:
-    """Why a stored task cannot run here in its mode, if it cannot."""
+def _after_stop(run: Run, cause: StopCause) -> Change:
+    if cause is StopCause.shutdown:
+        return interrupted(run.task, run.policy, "stopped by a shutdown of its worker")
+    if cause is StopCause.cancelled:
+        return stopped(run.task, "cancelled while it ran")
+    return crashed(run.task, run.policy, "stopped because its lease could not be renewed in time")
+
+
+def _check_fit(spec: TaskSpec, mode: TaskExecutionMode) -> None:
+    """Raise if a stored task cannot run here in the mode that it was launched in."""
+    problem = None
     if spec.is_async != (mode is TaskExecutionMode.async_):
         kind = "an `async def`" if spec.is_async else "a plain"
-        return f"it was launched in mode '{mode}', and is {kind} function here"
-    if mode is TaskExecutionMode.process and spec.importable is None:
-        return "it was launched in mode 'process', and cannot be imported by another process here"
-    return None
+        problem = f"it was launched in mode '{mode}', and is {kind} function here"
+    elif mode is TaskExecutionMode.process and spec.importable is None:
+        problem = "it was launched in mode 'process', and cannot be imported by another process here"
+    if problem is not None:
+        raise UnreadablePayloadError(task=spec.name, problem=problem)

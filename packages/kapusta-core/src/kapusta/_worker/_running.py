@@ -13,7 +13,6 @@ from .._options import Policy
 from .._records import StoredTask
 from ..types import TaskId
 
-
 _CAN_STOP: Final = (TaskExecutionMode.async_, TaskExecutionMode.process)
 
 

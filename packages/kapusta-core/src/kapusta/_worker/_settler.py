@@ -26,7 +26,9 @@ class Settler:
     latency. Outcomes wait here as long as the store is away. Repeating a write whose reply was lost is safe.
     """
 
-    def __init__(self, store: Store, settled: Callable[[Sequence[Change]], object], logger: logging.Logger) -> None:
+    def __init__(
+        self, store: Store, settled: Callable[[Sequence[Change]], object], logger: logging.Logger
+    ) -> None:
         self._store, self._settled, self._logger = store, settled, logger
         self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
         self._work = asyncio.Event()
@@ -76,7 +78,7 @@ class Settler:
             answers = await self._store.change([change for change, _ in batch])
         except StoreUnavailableError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever a row does to a store, it is logged with it
             # One row that the store cannot take must not harm the others: halve until it stands alone.
             if len(batch) == 1:
                 self._refuse(*batch[0], error)
@@ -91,7 +93,11 @@ class Settler:
 
     def _refuse(self, change: Change, future: asyncio.Future[ChangeAnswer], error: Exception) -> None:
         self._logger.error(
-            "The outcome of task %s cannot be stored: %r", change.id, error, exc_info=error, extra={"task_id": change.id}
+            "The outcome of task %s cannot be stored: %r",
+            change.id,
+            error,
+            exc_info=error,
+            extra={"task_id": change.id},
         )
         self._done(future).set_exception(error)
 

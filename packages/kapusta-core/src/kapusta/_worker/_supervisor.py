@@ -48,7 +48,9 @@ class Failures:
         self.in_a_row = 0
 
 
-async def supervise(what: str, loop: Callable[[Failures], Awaitable[None]], clock: Clock, logger: logging.Logger) -> None:
+async def supervise(
+    what: str, loop: Callable[[Failures], Awaitable[None]], clock: Clock, logger: logging.Logger
+) -> None:
     """Run *loop*, which never returns; after an error pause, and run it again.
 
     The loop calls ``succeeded()`` of what it is given after each round that worked.

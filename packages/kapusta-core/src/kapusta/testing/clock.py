@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from kapusta._clock import Clock, SystemClock, Timer
 from kapusta._errors import StillBusyError
+from kapusta._futures import resolve
 
 PATIENCE: Final = 5.0
 """How many seconds of real time ``advance`` gives a body, a child or a store to come to an end."""
@@ -47,20 +48,25 @@ class _Timer:
 class _Busy:
     """Something that goes on in real time; written by the loop that it goes on in."""
 
-    def __init__(self, clock: ManualClock, what: str, body: asyncio.Task[object] | None) -> None:
+    def __init__(
+        self,
+        begin: Callable[[_Busy], object],
+        end: Callable[[_Busy], object],
+        what: str,
+        body: asyncio.Task[object] | None,
+    ) -> None:
         self.what, self.sleepers = what, 0
-        self._clock, self._body = clock, body
+        self._begin, self._end, self._body = begin, end, body
         self._token: Token[_Busy | None] | None = None
 
     def __enter__(self) -> None:
-        self._clock._busy.add(self)
+        self._begin(self)
         self._token = _current.set(self)
 
     def __exit__(self, *_: object) -> None:
         if self._token is not None:
             _current.reset(self._token)
-        self._clock._busy.discard(self)
-        self._clock._changed()
+        self._end(self)
 
     @property
     def waits(self) -> bool:
@@ -72,7 +78,8 @@ class _Busy:
 
 def _innermost_file(task: asyncio.Task[Any]) -> str:
     """The file of the coroutine function in which *task* is suspended."""
-    file, awaited = "", task.get_coro()
+    file = ""
+    awaited: object = task.get_coro()
     while (frame := getattr(awaited, "cr_frame", None)) is not None:
         file, awaited = frame.f_code.co_filename, getattr(awaited, "cr_await", None)
     return file
@@ -113,8 +120,8 @@ class ManualClock(Clock):
         if seconds <= 0:
             await asyncio.sleep(0)
             return
-        woken = asyncio.get_running_loop().create_future()
-        timer = self.call_at(self._elapsed + seconds, lambda: woken.done() or woken.set_result(None))
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        timer = self.call_at(self._elapsed + seconds, lambda: resolve(woken, None))
         busy = _current.get()
         if busy is not None:
             busy.sleepers += 1
@@ -135,7 +142,7 @@ class ManualClock(Clock):
         return timer
 
     def busy(self, what: str, body: asyncio.Task[object] | None = None) -> _Busy:
-        return _Busy(self, what, body)
+        return _Busy(self._begin, self._end, what, body)
 
     def shift(self, **duration: float) -> None:
         """Jump by a duration (the keywords of ``timedelta``), passing over all that waited on the way."""
@@ -193,11 +200,18 @@ class ManualClock(Clock):
             if not timer.cancelled and not timer.loop.is_closed():
                 timer.loop.call_soon_threadsafe(timer.fire)
 
+    def _begin(self, busy: _Busy) -> None:
+        self._busy.add(busy)
+
+    def _end(self, busy: _Busy) -> None:
+        self._busy.discard(busy)
+        self._changed()
+
     def _changed(self) -> None:
         with self._lock:
             waiting, self._waiting = self._waiting, set()
         for future in waiting:
-            future.get_loop().call_soon_threadsafe(lambda f=future: f.done() or f.set_result(None))
+            future.get_loop().call_soon_threadsafe(resolve, future, None)
 
     async def _until_changed(self, loop: asyncio.AbstractEventLoop) -> None:
         # A body may go over from real I/O to waiting for an event without telling: so look again, too.
@@ -217,5 +231,5 @@ async def _until_nothing_is_ready(loop: asyncio.AbstractEventLoop) -> None:
             await asyncio.sleep(0)
         return
     await asyncio.sleep(0)
-    while ready:
+    while ready:  # noqa: ASYNC110 - no event says that nothing is left to run
         await asyncio.sleep(0)

@@ -108,11 +108,11 @@ class Dialect(ABC):
         """A transaction in which nobody else migrates; committed at the end, rolled back on an error."""
 
     @abstractmethod
-    async def checkout(self, engine: AsyncEngine, *, own: bool) -> Checkout:
-        """A connection; *own* says whether the engine came from ``make_engine``."""
+    async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
+        """A connection; *made* says whether the engine came from ``make_engine``."""
 
     @abstractmethod
-    def at_once(self, engine: AsyncEngine, *, own: bool) -> bool:
+    def at_once(self, engine: AsyncEngine, *, made: bool) -> bool:
         """Whether ``checkout`` would not wait now; if it may, the caller has to see it through."""
 
     @abstractmethod

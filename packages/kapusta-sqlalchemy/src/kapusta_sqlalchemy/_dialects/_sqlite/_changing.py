@@ -14,8 +14,8 @@ from kapusta.backend import (
     ChangeAnswer,
     Changed,
     Guard,
-    Renewed,
     RenewAnswer,
+    Renewed,
     RenewRequest,
     TaskStatus,
 )

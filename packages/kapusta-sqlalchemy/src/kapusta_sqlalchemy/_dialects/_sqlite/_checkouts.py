@@ -22,7 +22,7 @@ class SQLiteCheckout(Checkout):
         return self.connection.in_transaction
 
 
-class OwnCheckout(SQLiteCheckout):
+class MadeCheckout(SQLiteCheckout):
     """From an engine of ours: its connections are in autocommit, and its pool resets nothing."""
 
     def __init__(self, taken: PoolProxiedConnection) -> None:
@@ -30,7 +30,7 @@ class OwnCheckout(SQLiteCheckout):
         self.connection = _driver_of(taken)
 
     @classmethod
-    async def take(cls, engine: AsyncEngine) -> OwnCheckout:
+    async def take(cls, engine: AsyncEngine) -> MadeCheckout:
         return cls(await engine.raw_connection())
 
     def give_back(self) -> None:

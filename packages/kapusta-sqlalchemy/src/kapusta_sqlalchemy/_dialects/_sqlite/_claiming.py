@@ -9,7 +9,7 @@ from aiosqlite import Connection
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
 from ..._rows import to_duration, to_instant, to_microseconds, to_record
-from ._sql import Sql, marks
+from ._sql import Sql, marks, storable_only
 
 # All lanes with something pending, by hopping from each to the next in the index, and of these the ones that
 # the request serves. However many tasks wait in a lane, and whoever knows them, it costs one hop.
@@ -72,7 +72,7 @@ RETURNING {{columns}}
 
 async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimRequest) -> Claims:
     slots = {mode.value: count for mode, count in request.slots.items() if count > 0}
-    names, queues = _storable(request.names), None if request.queues is None else _storable(request.queues)
+    names, queues = storable_only(request.names), None if request.queues is None else storable_only(request.queues)
     lists = marks(len(slots)), marks(len(names)), "" if queues is None else f" AND queue IN ({marks(len(queues))})"
     served = (offset, *slots, *names, *(queues or ()))
 
@@ -95,8 +95,3 @@ async def _grip(
     tasks = [to_record(row) for row in rows]
     tasks.sort(key=lambda task: (-task.priority, task.eta, task.id))
     return tasks
-
-
-def _storable(names: frozenset[str]) -> list[str]:
-    """The names that a row can have; what UTF-8 cannot hold, none has. Sorted, so that they stay the same."""
-    return sorted(name for name in names if not any("\ud800" <= character <= "\udfff" for character in name))

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from aiosqlite import Connection
 from sqlalchemy import URL, event
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -25,7 +24,6 @@ from kapusta.backend import (
     Renewed,
     RenewRequest,
     StoredTask,
-    StoreUrlError,
     TaskQuery,
     WakeKind,
 )
@@ -34,8 +32,8 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding
-from ._checkouts import GivenCheckout, OwnCheckout
-from ._file import check_path, path_of, shown
+from ._checkouts import GivenCheckout, MadeCheckout
+from ._file import check_path, path_of
 from ._opening import prepare
 from ._sql import Sql
 from ._trouble import ERRORS, trouble_of
@@ -81,3 +79,60 @@ class SQLite(Dialect):
         )
         event.listen(engine.sync_engine, "connect", _make_durable)
         return engine
+
+    async def prepare(self, engine: AsyncEngine) -> None:
+        path = check_path(engine.url)
+        await prepare(engine, path)
+
+    @asynccontextmanager
+    async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        await connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            await connection.exec_driver_sql("ROLLBACK")
+            raise
+        await connection.exec_driver_sql("COMMIT")
+
+    def at_once(self, engine: AsyncEngine, *, made: bool) -> bool:
+        pool = engine.pool
+        return made and isinstance(pool, AsyncAdaptedQueuePool) and pool.checkedin() > 0
+
+    async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
+        return await (MadeCheckout.take(engine) if made else GivenCheckout.take(engine))
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        return trouble_of(error)
+
+    # --- operations ---------------------------------------------------------------------------------
+
+    @property
+    def _offset(self) -> int:
+        return to_duration(self.clock.offset)
+
+    async def add(self, connection: Connection, tasks: Sequence[NewTask]) -> list[Added]:
+        return await _adding.add(connection, self._sql, self._offset, tasks)
+
+    async def claim(self, connection: Connection, request: ClaimRequest) -> Claims:
+        return await _claiming.claim(connection, self._sql, self._offset, request)
+
+    async def change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
+        return await _changing.change(connection, self._sql, self._offset, changes)
+
+    async def renew(self, connection: Connection, request: RenewRequest) -> list[Renewed]:
+        return await _changing.renew(connection, self._sql, self._offset, request)
+
+    async def find(self, connection: Connection, query: TaskQuery) -> list[StoredTask]:
+        return await _finding.find(connection, self._sql, self._offset, query)
+
+    async def delete(self, connection: Connection, ids: Sequence[int]) -> int:
+        return await _finding.delete(connection, self._sql, self._offset, ids)
+
+    def listen(self, engine: AsyncEngine, wake: Callable[[WakeKind], None]) -> AbstractAsyncContextManager[None]:
+        return watching(path_of(engine.url), wake)
+
+
+def _make_durable(connection: Any, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import chain, repeat
@@ -16,6 +17,8 @@ from ..._tables import Tables
 # SQLite's 'now' has milliseconds; as a Julian day it is exact enough to find them again, on every version
 # (unixepoch('subsec') is NULL before 3.42). What is added is `clock.offset`.
 _NOW: Final = "(CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000 + {0})"
+
+_HALF: Final = re.compile("[\ud800-\udfff]")  # half a surrogate pair
 
 MOST_ROWS: Final = 512
 """The most rows of one ``VALUES``: 17 marks each stay far below SQLite's 32,766."""
@@ -69,3 +72,8 @@ def values(rows: Sequence[Sequence[Any]]) -> tuple[str, Iterable[Any]]:
     padded = 1 << (len(rows) - 1).bit_length()
     parameters = chain(chain.from_iterable(rows), repeat(None, (padded - len(rows)) * width))
     return _value_marks(padded, width), parameters
+
+
+def storable_only(names: Iterable[str]) -> list[str]:
+    """The names that a row can have, sorted: what UTF-8 cannot hold, none has."""
+    return sorted(name for name in names if name.isascii() or not _HALF.search(name))

@@ -1,0 +1,212 @@
+"""The SQL store: a handle that speaks to whatever database its URL leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kapusta.backend import (
+    Added,
+    BaseCRUD,
+    Capabilities,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    Clock,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    StoreError,
+    StoreNotStartedError,
+    StoreUrlError,
+    TaskQuery,
+    WakeKind,
+)
+
+from ._connections import Connections
+from ._dialects import Dialect, choose
+from ._migrate import ensure_schema
+from ._patience import patiently
+from ._tables import PREFIX, build_tables
+
+_EXAMPLE: Final = "Write it like sqlite+aiosqlite:///path/to/file.db."
+
+
+class AlchemyCRUD(BaseCRUD):
+    """Tasks in a SQL database.
+
+    Args:
+        url_or_engine: ``"sqlite+aiosqlite:///tasks.db"`` (plain ``sqlite:///`` means the same), an SQLAlchemy
+            URL, or an ``AsyncEngine`` of yours, which is used as it is and never disposed. A handle made from
+            a URL has at most three connections.
+        clock: for tests that move time.
+        migrate: whether ``startup()`` may create and migrate the tables.
+        table_prefix: what the names of the tables begin with.
+        schema: the database schema of the tables.
+    """
+
+    def __init__(
+        self,
+        url_or_engine: str | URL | AsyncEngine,
+        *,
+        clock: Clock | None = None,
+        migrate: bool = True,
+        table_prefix: str = PREFIX,
+        schema: str | None = None,
+    ) -> None:
+        super().__init__(clock=clock)
+        self._address = url_or_engine
+        self._migrate = migrate
+        self._tables = build_tables(table_prefix, schema)
+        self._is_twin = False
+        self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        self._started: _Started | None = None
+        try:
+            self.capabilities = choose(_url_of(url_or_engine)).capabilities
+        except StoreError:
+            self.capabilities = Capabilities()  # startup() says what is wrong
+
+    # --- starting and stopping ----------------------------------------------------------------------
+
+    async def startup(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._lock is None or self._lock[0] is not loop:
+            self._lock = loop, asyncio.Lock()
+        async with self._lock[1]:
+            if self._started is None or self._started.loop is not loop:
+                await self.shutdown()
+                self._started = await self._open(loop)
+
+    async def _open(self, loop: asyncio.AbstractEventLoop) -> _Started:
+        url = _url_of(self._address)
+        dialect = choose(url)(self._tables, self.clock)
+        made = not isinstance(self._address, AsyncEngine)
+        engine = self._address if isinstance(self._address, AsyncEngine) else dialect.make_engine(url)
+
+        async def attempt() -> None:
+            await dialect.prepare(engine)
+            await ensure_schema(engine, dialect, migrate=self._migrate)
+
+        try:
+            await patiently(dialect, "startup", attempt)
+        except BaseException:
+            if made:
+                await engine.dispose()
+            raise
+        self.capabilities = dialect.capabilities
+        connections = Connections(engine, dialect, made=made, disposes=made or self._is_twin)
+        return _Started(loop, engine, dialect, connections)
+
+    async def shutdown(self) -> None:
+        started, self._started = self._started, None
+        if started is None:
+            return
+        if started.loop is asyncio.get_running_loop():
+            await started.connections.close()
+        else:
+            started.connections.abandon()
+
+    def twin(self) -> AlchemyCRUD:
+        address = self._address
+        is_twin = isinstance(address, AsyncEngine)
+        twin = AlchemyCRUD(
+            _twin_of(address) if isinstance(address, AsyncEngine) else address,
+            clock=self.clock,
+            migrate=self._migrate,
+            table_prefix=self._tables.prefix,
+            schema=self._tables.schema,
+        )
+        twin._is_twin = is_twin
+        return twin
+
+    # --- tasks --------------------------------------------------------------------------------------
+
+    async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        here = self._here()
+        if not tasks:
+            return []
+        return await here.connections.write("add_tasks", lambda found: here.dialect.add(found, tasks))
+
+    async def claim_tasks(self, request: ClaimRequest) -> Claims:
+        here = self._here()
+        return await here.connections.write("claim_tasks", lambda found: here.dialect.claim(found, request))
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        here = self._here()
+        if not changes:
+            return []
+        return await here.connections.write("change_tasks", lambda found: here.dialect.change(found, changes))
+
+    async def renew_leases(self, request: RenewRequest) -> Sequence[Renewed]:
+        here = self._here()
+        if not request.renewals:
+            return []
+        return await here.connections.write("renew_leases", lambda found: here.dialect.renew(found, request))
+
+    async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        here = self._here()
+        return await here.connections.read("find_tasks", lambda found: here.dialect.find(found, query))
+
+    async def delete_tasks(self, ids: Sequence[int]) -> int:
+        here = self._here()
+        if not ids:
+            return 0
+        return await here.connections.write("delete_tasks", lambda found: here.dialect.delete(found, ids))
+
+    def listen(self, wake: Callable[[WakeKind], None]) -> AbstractAsyncContextManager[None]:
+        here = self._here()
+        return here.dialect.listen(here.engine, wake)
+
+    def _here(self) -> _Started:
+        if self._started is None:
+            raise StoreNotStartedError(backend=type(self).__name__)
+        return self._started
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What there is from ``startup()`` to ``shutdown()``."""
+
+    loop: asyncio.AbstractEventLoop
+    engine: AsyncEngine
+    dialect: Dialect
+    connections: Connections
+
+
+def _url_of(address: object) -> URL:
+    if isinstance(address, AsyncEngine):
+        return address.url
+    if isinstance(address, URL):
+        return address
+    if isinstance(address, str):
+        try:
+            return make_url(address)
+        except (ArgumentError, ValueError) as error:
+            raise StoreUrlError(url=_hide_password(address), problem="cannot be read", remedy=_EXAMPLE) from error
+    if isinstance(address, Engine):
+        raise StoreUrlError(
+            url=address.url.render_as_string(hide_password=True),
+            problem="comes with an engine that blocks",
+            remedy="Give an AsyncEngine, made by sqlalchemy.ext.asyncio.create_async_engine(), or the URL alone.",
+        )
+    raise StoreUrlError(url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE)
+
+
+def _hide_password(broken: str) -> str:
+    return re.sub(r":[^:/@]+@", ":***@", broken)
+
+
+def _twin_of(engine: AsyncEngine) -> AsyncEngine:
+    """Another engine to the same database, with the listeners of the first: those of a pool come with it."""
+    sync = engine.sync_engine
+    return AsyncEngine(Engine(sync.pool.recreate(), sync.dialect, sync.url, hide_parameters=sync.hide_parameters))

@@ -1,0 +1,87 @@
+"""Finding tasks, and deleting those that are over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from aiosqlite import Connection
+
+from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery
+
+from ..._rows import to_microseconds, to_record
+from ._sql import MOST_ROWS, Sql, marks, storable_only
+
+_FIND: Final = """
+WITH store(now) AS MATERIALIZED (SELECT {now})
+SELECT {columns} FROM {task} WHERE {0} ORDER BY id LIMIT ?
+"""
+
+# Each names the partial index that answers it; the rows are then fetched by their ids.
+_GUARDED: Final = {
+    Guard.expired: (
+        "SELECT t.id FROM {task} AS t, store WHERE t.status = 'started' AND t.lease_end < now"
+        f" AND t.lease_end + t.lease / {RESCUE_AFTER} < now"
+    ),
+    Guard.overdue: "SELECT t.id FROM {task} AS t, store WHERE t.status = 'pending' AND t.deadline <= now",
+    Guard.running: "SELECT t.id FROM {task} AS t WHERE t.status = 'started'",
+    Guard.resting: "SELECT t.id FROM {task} AS t WHERE t.status <> 'started'",
+}
+
+_FINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(FINAL))
+
+_DELETE_KEYS: Final = f"""
+WITH store(now) AS MATERIALIZED (SELECT {{now}})
+DELETE FROM {{key}} AS used WHERE used.ends <= (SELECT now FROM store) OR (
+  used.task IN ({{0}}) AND used.until IN ('started', 'finished')
+  AND EXISTS (SELECT 1 FROM {{task}} AS task WHERE task.id = used.task AND task.status IN ({_FINAL})))
+"""
+
+_DELETE: Final = f"DELETE FROM {{task}} WHERE id IN ({{0}}) AND status IN ({_FINAL}) RETURNING id"
+
+
+async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:
+    conditions, parameters = ["id > ?"], [offset, query.after_id]
+
+    def among(column: str, wanted: Iterable[Any]) -> None:
+        values = sorted(wanted)
+        conditions.append(f"{column} IN ({marks(len(values))})")
+        parameters.extend(values)
+
+    if query.ids is not None:
+        among("id", query.ids)
+    if query.statuses is not None:
+        conditions.append(_any_status(query))
+    if query.names is not None:
+        among("name", storable_only(query.names))
+    if query.queues is not None:
+        among("queue", storable_only(query.queues))
+    if query.guards is not None:
+        guarded = " UNION ALL ".join(sql.fill(_GUARDED[guard]) for guard in sorted(query.guards))
+        conditions.append(f"id IN ({guarded or 'NULL'})")
+    if query.finished_before is not None:
+        conditions.append(sql.fill("id IN (SELECT t.id FROM {task} AS t WHERE t.finished < ?)"))
+        parameters.append(to_microseconds(query.finished_before))
+    text = sql.fill(_FIND, " AND ".join(conditions))
+    rows = await connection.execute_fetchall(text, (*parameters, query.limit))
+    return [to_record(row) for row in rows]
+
+
+def _any_status(query: TaskQuery) -> str:
+    """Written out, not as parameters: an index on the rows of one status is only chosen for a constant."""
+    statuses = sorted(status.value for status in query.statuses or ())
+    if len(statuses) == 1:
+        return f"status = '{statuses[0]}'"
+    return f"status IN ({', '.join(repr(status) for status in statuses)})"
+
+
+async def delete(connection: Connection, sql: Sql, offset: int, ids: Sequence[int]) -> int:
+    # The keys first: of a task that is over they are free either way, and if the second statement never
+    # comes nothing is left behind.
+    deleted = 0
+    for start in range(0, len(ids), MOST_ROWS):
+        some = ids[start : start + MOST_ROWS]
+        await connection.execute_fetchall(sql.fill(_DELETE_KEYS, marks(len(some))), (offset, *some))
+        rows = await connection.execute_fetchall(sql.fill(_DELETE, marks(len(some))), some)
+        deleted += len(list(rows))
+    return deleted

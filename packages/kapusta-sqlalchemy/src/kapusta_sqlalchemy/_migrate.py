@@ -1,0 +1,128 @@
+"""The schema of a store: is it there, is it ours, and how it becomes ours."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from enum import Enum, auto
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection, inspect, select
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from kapusta.backend import StoreNotMigratedError, StoreTooNewError
+
+from ._dialects import Dialect
+from ._tables import Tables
+
+SCHEMA_VERSION: Final = 1
+"""The schema that this code makes; `HEAD` makes it."""
+HEAD: Final = "0001"
+"""The last Alembic revision."""
+READER: Final = 1
+"""What this code can read: any schema whose ``minimum_reader`` is not greater."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The row of the store's own identity.
+
+    Attributes:
+        schema_version: which schema it has.
+        minimum_reader: the oldest code that may use it.
+    """
+
+    schema_version: int
+    minimum_reader: int
+
+
+class Verdict(Enum):
+    """What a found schema means for this code."""
+
+    usable = auto()
+    missing = auto()
+    older = auto()
+    too_new = auto()
+
+
+def judge(found: Identity | None) -> Verdict:
+    """Whether this code can use what was found."""
+    if found is None:
+        return Verdict.missing
+    if found.minimum_reader > READER:
+        return Verdict.too_new
+    return Verdict.older if found.schema_version < SCHEMA_VERSION else Verdict.usable
+
+
+async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool) -> None:
+    """Create or migrate the tables if need be.
+
+    A store that is current costs one SELECT, and Alembic is not imported.
+
+    Raises:
+        StoreTooNewError: a newer version has migrated it, so far that this code must not use it.
+        StoreNotMigratedError: it must be migrated, and *migrate* is false.
+    """
+    shown = engine.url.render_as_string(hide_password=True)
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        found = await read_identity(connection, dialect.tables)
+        if not _is_to_migrate(found, shown):
+            return
+        if not migrate:
+            raise StoreNotMigratedError(
+                store=shown,
+                found=None if found is None else str(found.schema_version),
+                needs=str(SCHEMA_VERSION),
+                command=f"python -m kapusta_sqlalchemy upgrade {shown}",
+            )
+        async with dialect.migrating(connection):
+            # Somebody else may have been faster while we waited for the lock.
+            found = await read_identity(connection, dialect.tables)
+            if _is_to_migrate(found, shown):
+                await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
+
+
+def _is_to_migrate(found: Identity | None, shown: str) -> bool:
+    verdict = judge(found)
+    if verdict is Verdict.too_new and found is not None:
+        raise StoreTooNewError(
+            store=shown, found=str(found.schema_version), needs=found.minimum_reader, reads=READER
+        )
+    return verdict is not Verdict.usable
+
+
+async def read_identity(connection: AsyncConnection, tables: Tables) -> Identity | None:
+    """What the store says of itself; ``None``: there is no store."""
+    store = tables.store
+    try:
+        row = (await connection.execute(select(store.c.schema_version, store.c.minimum_reader))).one_or_none()
+    except DBAPIError:
+        if await connection.run_sync(lambda sync: inspect(sync).has_table(store.name, schema=store.schema)):
+            raise
+        return None
+    return None if row is None else Identity(*row)
+
+
+def _create(connection: Connection, tables: Tables) -> None:
+    """Make in one go what the revisions make one after the other; a test holds the two equal."""
+    tables.metadata.create_all(connection)
+    connection.execute(tables.version.insert(), {"version_num": HEAD})
+    connection.execute(tables.store.insert(), new_identity())
+
+
+def new_identity() -> dict[str, object]:
+    """The row of a store made by this code."""
+    return {"id": secrets.token_hex(16), "schema_version": SCHEMA_VERSION, "minimum_reader": READER}
+
+
+def _upgrade(connection: Connection, tables: Tables) -> None:
+    """Carry out the Alembic revisions that are missing, in the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes.update(connection=connection, tables=tables)
+    command.upgrade(config, "head")

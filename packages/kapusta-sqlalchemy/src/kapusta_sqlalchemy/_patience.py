@@ -1,0 +1,39 @@
+"""Trying again while another writer is in the way."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+from kapusta.backend import StoreUnavailableError, SystemClock
+
+from ._dialects import Dialect
+
+T = TypeVar("T")
+
+# A driver may wait for a lock for four seconds, and core gives a call ten: nothing is begun again after this,
+# so that the last attempt still ends, and names the trouble, before the call is given up.
+_PATIENCE: Final = 4.5
+_PAUSE: Final = 0.02
+# Conflicts between writers happen between processes, in real time, whatever clock a test moves.
+_clock: Final = SystemClock()
+
+
+async def patiently(dialect: Dialect, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    """What *attempt* answers, once it is not in another writer's way.
+
+    Raises:
+        StoreUnavailableError: the database cannot do it, or not before patience ends.
+    """
+    begun = _clock.monotonic()
+    while True:
+        try:
+            return await attempt()
+        except dialect.errors as error:
+            trouble = dialect.trouble(error)
+            if trouble is None:
+                raise
+            if not trouble.passes or _clock.monotonic() - begun > _PATIENCE:
+                raise StoreUnavailableError(operation=operation, problem=trouble.problem) from error
+        await _clock.sleep(_PAUSE * random.random())  # noqa: S311 - it spreads writers, it hides nothing

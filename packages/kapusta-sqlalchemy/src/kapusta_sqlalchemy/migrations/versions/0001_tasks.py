@@ -1,0 +1,81 @@
+"""Tasks, unique keys, and the store's own identity.
+
+A revision says what was made then, whatever the tables have become since.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+_number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade(prefix: str, schema: str | None) -> None:
+    _create_task(f"{prefix}task", schema)
+    op.create_table(
+        f"{prefix}unique_key",
+        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("task", _number, nullable=False),
+        sa.Column("until", sa.String(16), nullable=False),
+        sa.Column("ends", _number),
+        schema=schema,
+    )
+    op.create_index(f"ix_{prefix}unique_key_task", f"{prefix}unique_key", ["task"], schema=schema)
+    _create_partial_index(f"{prefix}unique_key", "ends", ["ends"], "ends IS NOT NULL", schema)
+    store = op.create_table(
+        f"{prefix}store",
+        sa.Column("id", sa.String(32), primary_key=True),
+        sa.Column("schema_version", sa.Integer, nullable=False),
+        sa.Column("minimum_reader", sa.Integer, nullable=False),
+        schema=schema,
+    )
+    op.bulk_insert(store, [{"id": secrets.token_hex(16), "schema_version": 1, "minimum_reader": 1}])
+
+
+def _create_task(task: str, schema: str | None) -> None:
+    op.create_table(
+        task,
+        sa.Column("id", _number, primary_key=True, autoincrement=False),
+        sa.Column("token", sa.String(64), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("codec", sa.String(64), nullable=False),
+        sa.Column("mode", sa.String(16), nullable=False),
+        sa.Column("queue", sa.String(255), nullable=False),
+        sa.Column("rank", sa.SmallInteger, nullable=False),
+        sa.Column("eta", _number, nullable=False),
+        sa.Column("deadline", _number),
+        sa.Column("options", sa.LargeBinary, nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("run", _number, nullable=False),
+        sa.Column("worker", sa.String(255)),
+        sa.Column("lease", _number),
+        sa.Column("lease_end", _number),
+        sa.Column("settled_run", _number),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("crashes", sa.Integer, nullable=False),
+        sa.Column("interruptions", sa.Integer, nullable=False),
+        sa.Column("cancel_requested", sa.Boolean, nullable=False),
+        sa.Column("result", sa.LargeBinary),
+        sa.Column("error", sa.Text),
+        sa.Column("reason", sa.Text),
+        sa.Column("created", _number, nullable=False),
+        sa.Column("started", _number),
+        sa.Column("finished", _number),
+        schema=schema,
+    )
+    lane = ["queue", "mode", "name", "rank", "eta", "id", "deadline"]
+    _create_partial_index(task, "lane", lane, "status = 'pending'", schema)
+    _create_partial_index(task, "deadline", ["deadline"], "status = 'pending' AND deadline IS NOT NULL", schema)
+    _create_partial_index(task, "lease", ["lease_end"], "status = 'started'", schema)
+    _create_partial_index(task, "finished", ["finished"], "finished IS NOT NULL", schema)
+
+
+def _create_partial_index(table: str, name: str, columns: list[str], where: str, schema: str | None) -> None:
+    op.create_index(f"ix_{table}_{name}", table, columns, schema=schema, sqlite_where=sa.text(where))

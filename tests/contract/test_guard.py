@@ -1,0 +1,154 @@
+"""The guard over overridden laws, and the suite as a stranger meets it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+
+import pytest
+
+from kapusta.testing import BackendContract
+from kapusta.testing._law import laws_of
+
+pytest_plugins = ["pytester"]
+
+A_LAW = "test_a_claim_starts_a_due_task"
+
+
+def silent(self: object) -> None:
+    """A test that says nothing."""
+
+
+def copy(function: Callable[[object], None]) -> types.FunctionType:
+    """The same function anew, for a mark of its own."""
+    return types.FunctionType(function.__code__, function.__globals__, function.__name__)
+
+
+def test_overriding_a_law_fails_the_collection(pytester: pytest.Pytester) -> None:
+    """A subclass that redefines a law is an error when its module is collected, which names the law."""
+    pytester.makepyfile(
+        f"""
+        from kapusta.testing import BackendContract
+
+        class TestMine(BackendContract):
+            def {A_LAW}(self):
+                pass
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
+
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines([f"*TypeError: TestMine.{A_LAW} overrides a law of BackendContract*"])
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        pytest.param(silent, id="function"),
+        pytest.param(None, id="removed"),
+        pytest.param(pytest.mark.skip(reason="no")(copy(silent)), id="skipped"),
+        pytest.param(pytest.mark.xfail()(copy(silent)), id="xfail-without-reason"),
+    ],
+)
+def test_an_override_that_does_not_confess_is_refused(override: object) -> None:
+    """Only `xfail` with a reason excuses an override: no skip, no removal, no silence."""
+    with pytest.raises(TypeError, match=rf"Silent\.{A_LAW} overrides a law"):
+        type("Silent", (BackendContract,), {A_LAW: override})
+
+
+def test_an_override_by_another_parent_is_refused() -> None:
+    """A law is not overridden unseen by a class that stands before the contract among the parents."""
+    mixin = type("Mixin", (), {A_LAW: silent})
+
+    with pytest.raises(TypeError, match="overrides a law"):
+        type("Mixed", (mixin, BackendContract), {})
+
+
+def test_a_law_may_be_expected_to_fail_with_a_reason() -> None:
+    """`xfail(reason=...)` is the way to say that a backend does not keep a law."""
+    confessed = pytest.mark.xfail(reason="the engine has no clock")(copy(silent))
+
+    subclass = type("Honest", (BackendContract,), {A_LAW: confessed})
+
+    assert getattr(subclass, A_LAW) is confessed
+
+
+def test_tests_of_ones_own_stand_beside_the_laws() -> None:
+    """A subclass may add tests and override the fixture freely."""
+    subclass = type("More", (BackendContract,), {"test_mine": silent, "open_backend": None})
+
+    assert dict(laws_of(subclass)) == dict(laws_of(BackendContract))
+
+
+def test_a_law_that_a_backend_breaks_fails(pytester: pytest.Pytester) -> None:
+    """The suite needs one fixture, and a broken backend fails it with the law's name."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from kapusta.testing import BackendContract
+        from kapusta_memory import MemoryCRUD
+
+        class Forgetful(MemoryCRUD):
+            async def claim_tasks(self, request):
+                claims = await super().claim_tasks(request)
+                return claims.replace(tasks=[])
+
+        class TestForgetful(BackendContract):
+            @pytest.fixture
+            def open_backend(self):
+                return lambda clock: Forgetful(clock=clock)
+        """
+    )
+
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "-k", A_LAW)
+
+    result.assert_outcomes(failed=1, deselected=len(list(laws_of(BackendContract))) - 1)
+    result.stdout.fnmatch_lines([f"FAILED *{A_LAW}*"])
+
+
+def test_each_law_says_what_it_claims() -> None:
+    """A law has a docstring: a claim that is a sentence, and what to look at if it fails."""
+    silent = [
+        name
+        for name, law in laws_of(BackendContract)
+        if not (
+            law.__doc__ and law.__doc__.partition("\n")[0].endswith(".") and "If it fails: " in law.__doc__
+        )
+    ]
+
+    assert silent == []
+
+
+def test_the_laws_can_be_listed_and_counted() -> None:
+    """`python -m kapusta.testing` prints every law with its claim, and their number."""
+    printed = subprocess.run(
+        [sys.executable, "-m", "kapusta.testing"], check=True, capture_output=True, text=True
+    ).stdout
+
+    names = [name for name, _ in laws_of(BackendContract)]
+    assert printed.splitlines()[-1] == f"{len(names)} laws"
+    assert [name.removeprefix("test_").replace("_", " ") in printed for name in names] == [True] * len(names)
+    assert len(names) >= 90
+
+
+def test_without_pytest_only_the_contract_is_missing() -> None:
+    """Importing `kapusta.testing` needs no pytest, and asking for the contract without it says what to install."""
+    program = """
+import sys
+sys.modules["pytest"] = None
+from kapusta.testing import FaultyCRUD, ManualClock
+try:
+    from kapusta.testing import BackendContract
+except ImportError as error:
+    print(error)
+assert not [name for name in sys.modules if name.startswith("_pytest")]
+"""
+
+    printed = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert 'pip install "kapusta-core[testing]"' in printed
