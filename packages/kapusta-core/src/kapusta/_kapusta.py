@@ -13,7 +13,7 @@ from ._arguments import Arguments
 from ._backoff import Backoff
 from ._codec import JsonCodec
 from ._crud import BaseCRUD
-from ._durations import as_timedelta
+from ._durations import as_optional_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
 from ._errors import KapustaValueError, NotImportableError, StoreUnavailableError
 from ._handle import TaskClient, TaskHandle
@@ -103,7 +103,9 @@ class Kapusta:
         self.logger = logger or logging.getLogger("kapusta")
         self._defaults = make_policy(
             {
-                "overdue_time": default_overdue_time_delta,
+                "overdue_time": as_optional_timedelta(
+                    "default_overdue_time_delta", default_overdue_time_delta
+                ),
                 "max_retry_attempts": default_max_retry_attempts,
                 "timeout": default_timeout,
                 "backoff": default_backoff,

@@ -88,6 +88,10 @@ class Store:
         Raises:
             StoreUnavailableError: it did not answer; there is nothing more to be done.
         """
+        if not self.clock.moves_by_itself:
+            await self.clock.settle()
+            for call in self._calls:
+                call.cancel()  # its deadline would never come
         if self._calls:
             await asyncio.wait(set(self._calls))
         await self._call("shutdown", self.crud.shutdown)

@@ -43,7 +43,7 @@ class MemoryCRUD(BaseCRUD):
     def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self.storage = Storage()
-        self._started = False
+        self._started: bool = False
 
     async def startup(self) -> None:
         self._started = True

@@ -38,9 +38,6 @@ class _Group:
             row = rows[rank[1]]
             if row.deadline is not None and row.deadline <= now:
                 self.due.pop()  # no claim will take it any more
-            elif row.eta > now:  # the clock was put back
-                self.due.pop()
-                self.future.put(row.id, row.eta)
             else:
                 break
         return rank

@@ -13,6 +13,7 @@ from ._tables import PREFIX
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; give the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kapusta_sqlalchemy")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     upgrade = commands.add_parser("upgrade", help="create or migrate the tables of a store")

@@ -14,15 +14,17 @@ from ._patience import patiently
 
 T = TypeVar("T")
 
+_LINGER: Final = 1.0
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
 
 class Connections:
     """The connections of one started handle, on one event loop.
 
-    An operation takes a seat, then a connection. If it is cancelled, its caller is let go at once; the
-    connection, which may still be at work in the driver, is closed as soon as it can be, and only then the
-    seat is free. So no operation waits in the database for a forgotten one, and no transaction outlives it.
+    An operation takes a seat, then a connection. If it is cancelled, the driver may still be at work: it is
+    told to stop, the connection is closed after that, and only then the seat is free. The caller is let go
+    when that is done, so that what a cancelled operation did or did not do is settled; or after a second, if
+    the driver hangs.
     """
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect, *, made: bool, disposes: bool) -> None:
@@ -74,14 +76,15 @@ class Connections:
         checkout = await self._take(seats)
         try:
             answer = await work(checkout.connection)
-        except BaseException as error:
-            trouble = self._dialect.trouble(error) if isinstance(error, self._dialect.errors) else None
-            if trouble is None or trouble.closes or checkout.in_transaction:
-                self._see_through(checkout.discard(), seats)
-            else:
-                await self._give_back(checkout, seats)
+        except asyncio.CancelledError:
+            await self._end(checkout.discard(), seats)
             raise
-        await self._give_back(checkout, seats)
+        except Exception as error:
+            trouble = self._dialect.trouble(error) if isinstance(error, self._dialect.errors) else None
+            unharmed = trouble is not None and not trouble.closes and not checkout.in_transaction
+            await self._end(checkout.give_back() if unharmed else checkout.discard(), seats)
+            raise
+        await self._end(checkout.give_back(), seats)
         return answer
 
     async def _take(self, seats: asyncio.Semaphore) -> Checkout:
@@ -93,25 +96,20 @@ class Connections:
             opening = asyncio.create_task(self._dialect.checkout(self._engine, made=self._made))
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            if opening is None:
-                seats.release()
-            else:
-                self._see_through(_discard_opened(opening), seats)
+            await self._end(None if opening is None else _discard_opened(opening), seats)
             raise
         except BaseException:
             seats.release()
             raise
 
-    async def _give_back(self, checkout: Checkout, seats: asyncio.Semaphore) -> None:
-        returning = checkout.give_back()
-        if returning is None:
-            seats.release()
-        else:
-            # The operation is done; if the connection cannot be given back, that is not its failure.
-            await asyncio.wait([self._see_through(returning, seats)])
+    async def _end(self, ending: Coroutine[Any, Any, None] | None, seats: asyncio.Semaphore) -> None:
+        """Let *ending* come to its end, whoever is cancelled meanwhile; the seat is free after it.
 
-    def _see_through(self, ending: Coroutine[Any, Any, None], seats: asyncio.Semaphore) -> asyncio.Task[None]:
-        """Let *ending* come to its end, whoever is cancelled meanwhile; the seat is free after it."""
+        What the operation has done is done; if its connection cannot be closed, that is not its failure.
+        """
+        if ending is None:
+            seats.release()
+            return
         task = asyncio.create_task(ending)
         self._endings.add(task)
 
@@ -123,7 +121,7 @@ class Connections:
                 _log.debug("a connection could not be closed in order: %s", error)
 
         task.add_done_callback(ended)
-        return task
+        await asyncio.wait([task], timeout=_LINGER)
 
 
 async def _discard_opened(opening: asyncio.Task[Checkout]) -> None:

@@ -192,14 +192,18 @@ def _url_of(address: object) -> URL:
         try:
             return make_url(address)
         except (ArgumentError, ValueError) as error:
-            raise StoreUrlError(url=_hide_password(address), problem="cannot be read", remedy=_EXAMPLE) from error
+            raise StoreUrlError(
+                url=_hide_password(address), problem="cannot be read", remedy=_EXAMPLE
+            ) from error
     if isinstance(address, Engine):
         raise StoreUrlError(
             url=address.url.render_as_string(hide_password=True),
             problem="comes with an engine that blocks",
             remedy="Give an AsyncEngine, made by sqlalchemy.ext.asyncio.create_async_engine(), or the URL alone.",
         )
-    raise StoreUrlError(url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE)
+    raise StoreUrlError(
+        url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE
+    )
 
 
 def _hide_password(broken: str) -> str:
@@ -209,4 +213,6 @@ def _hide_password(broken: str) -> str:
 def _twin_of(engine: AsyncEngine) -> AsyncEngine:
     """Another engine to the same database, with the listeners of the first: those of a pool come with it."""
     sync = engine.sync_engine
-    return AsyncEngine(Engine(sync.pool.recreate(), sync.dialect, sync.url, hide_parameters=sync.hide_parameters))
+    return AsyncEngine(
+        Engine(sync.pool.recreate(), sync.dialect, sync.url, hide_parameters=sync.hide_parameters)
+    )

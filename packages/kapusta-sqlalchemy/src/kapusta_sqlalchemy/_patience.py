@@ -12,8 +12,8 @@ from ._dialects import Dialect
 
 T = TypeVar("T")
 
-# A driver may wait for a lock for four seconds, and core gives a call ten: nothing is begun again after this,
-# so that the last attempt still ends, and names the trouble, before the call is given up.
+# Core gives a call ten seconds, and a driver may wait for a lock for five, which is Python's default: nothing is
+# begun again after this, so that the trouble is named before the call is given up.
 _PATIENCE: Final = 4.5
 _PAUSE: Final = 0.02
 # Conflicts between writers happen between processes, in real time, whatever clock a test moves.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from kapusta.backend import StoredTask, TaskExecutionMode, TaskStatus
@@ -21,8 +22,14 @@ def to_microseconds(instant: datetime) -> int:
     return (instant - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=1024)  # what is written together has its instants in common
 def to_instant(microseconds: int) -> datetime:
     return _EPOCH + timedelta(microseconds=microseconds)
+
+
+@lru_cache(maxsize=64)
+def _to_timedelta(microseconds: int) -> timedelta:
+    return timedelta(microseconds=microseconds)
 
 
 def to_duration(duration: timedelta) -> int:
@@ -59,7 +66,7 @@ def to_record(row: Sequence[Any]) -> StoredTask:
         status=_STATUSES[status],
         run=run,
         worker=worker,
-        lease=None if lease is None else timedelta(microseconds=lease),
+        lease=None if lease is None else _to_timedelta(lease),
         lease_end=None if lease_end is None else to_instant(lease_end),
         settled_run=settled_run,
         failures=failures,

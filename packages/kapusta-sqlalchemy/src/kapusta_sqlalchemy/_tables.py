@@ -110,7 +110,9 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         (column.queue, column.mode, column.name, column.rank, column.eta, column.id, column.deadline),
         where="status = 'pending'",
     )
-    _partial_index(f"ix_{prefix}task_deadline", (column.deadline,), where="status = 'pending' AND deadline IS NOT NULL")
+    _partial_index(
+        f"ix_{prefix}task_deadline", (column.deadline,), where="status = 'pending' AND deadline IS NOT NULL"
+    )
     _partial_index(f"ix_{prefix}task_lease", (column.lease_end,), where="status = 'started'")
     _partial_index(f"ix_{prefix}task_finished", (column.finished,), where="finished IS NOT NULL")
     return task

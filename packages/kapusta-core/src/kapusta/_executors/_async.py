@@ -33,7 +33,6 @@ class AsyncExecutor:
                     value = await attempt.function(*attempt.args, **attempt.kwargs)
         except asyncio.CancelledError as error:
             if body.stop_cause is not None:
-                task.uncancel()
                 return Stopped(body.stop_cause)
             if task.cancelling():
                 raise  # the event loop is coming down
@@ -46,6 +45,8 @@ class AsyncExecutor:
         finally:
             if timer is not None:
                 timer.cancel()
+            if body.stop_cause is not None and task.cancelling():
+                task.uncancel()  # it was ours, and has done what it was for
         # A body that caught its cancellation and returned late has timed out all the same.
         return TimedOut(too_long(attempt)) if scope.expired() else attempt.encode(value)
 

@@ -12,7 +12,7 @@ import msgspec
 
 from .._codec import Codec
 from .._crud import WakeKind
-from .._enums import TaskStatus
+from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
 from .._executors import make_executors
 from .._executors._attempt import StopCause
@@ -77,7 +77,7 @@ class Worker:
         # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
         capabilities = store.crud.capabilities
         self._needs_thread = capabilities.shared_between_processes and self._clock.moves_by_itself
-        self._keeper_thread = KeeperThread(self._make_twin_room, logger) if self._needs_thread else None
+        self._keeper_thread = KeeperThread(self._make_twin_room(), logger) if self._needs_thread else None
         self._keeper_room = None if self._needs_thread else self._make_room()
         self._executors = make_executors(
             self._clock,
@@ -209,8 +209,8 @@ class Worker:
         else:
             self._dispatcher.wake()
 
-    def _slot_freed(self) -> None:
-        self._dispatcher.slot_freed()
+    def _slot_freed(self, mode: TaskExecutionMode) -> None:
+        self._dispatcher.slot_freed(mode)
 
     def _make_room(self) -> KeeperRoom:
         settings = self._settings

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from .._clock import ZERO
@@ -38,6 +39,12 @@ def until_next_claim(claims: Claims, longest: timedelta, resolution: timedelta) 
     return min(longest, max(ZERO, claims.next_due) + resolution)
 
 
+def still_hungry(slots: Mapping[TaskExecutionMode, int], claims: Claims) -> set[TaskExecutionMode]:
+    """Of which modes there may be more that is due: those not asked for, and those of which all slots were filled."""
+    taken = Counter(task.mode for task in claims.tasks)
+    return {mode for mode in TaskExecutionMode if taken[mode] >= slots.get(mode, 0)}
+
+
 class Dispatcher:
     """Claims as many tasks as there are free slots, and sleeps until there may be more; written by the worker's loop."""
 
@@ -64,16 +71,16 @@ class Dispatcher:
         self._awake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._reply_lost = False
-        self._wants_slots = False
+        self._hungry = set(TaskExecutionMode)
         self.is_paused = False
 
     def wake(self) -> None:
         """There may be something to claim."""
         self._awake.set()
 
-    def slot_freed(self) -> None:
-        """A slot is free again: that matters if the last claim could have taken more."""
-        if self._wants_slots:
+    def slot_freed(self, mode: TaskExecutionMode) -> None:
+        """A slot is free again: that matters if there may be more of its mode than the last claim could take."""
+        if mode in self._hungry:
             self._awake.set()
 
     async def run(self, failures: Failures) -> None:
@@ -111,13 +118,10 @@ class Dispatcher:
                 slots = self._free_slots()
                 claims = await self._claim(slots)
             if claims is None:
-                self._wants_slots = True
+                self._hungry = set(TaskExecutionMode)
                 return self._longest
-            taken = dict.fromkeys(slots, 0)
-            for task in claims.tasks:
-                taken[task.mode] += 1
-            self._wants_slots = any(taken[mode] >= free for mode, free in slots.items())
-            if self.is_paused or not (self._wants_slots and self._free_slots()):
+            self._hungry = still_hungry(slots, claims)
+            if self.is_paused or self._hungry.isdisjoint(self._free_slots()):
                 return until_next_claim(claims, self._longest, self._resolution)
 
     def _free_slots(self) -> dict[TaskExecutionMode, int]:

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from .._crud import BaseCRUD, WakeKind
 from .._store import Store
@@ -21,7 +21,7 @@ Wake = Callable[[WakeKind], None]
 class KeeperRoom:
     """Where a keeper lives: all that must go on while the worker's own loop may stand still.
 
-    Made and used on one loop: a thread's, or the worker's own where time cannot pass meanwhile.
+    Lives on one loop: a thread's, or the worker's own where time cannot pass meanwhile.
     """
 
     def __init__(
@@ -79,26 +79,23 @@ class KeeperRoom:
 class KeeperThread:
     """A `KeeperRoom` in a daemon thread; used by the worker's loop, which is the only one to post to it."""
 
-    def __init__(self, make_room: Callable[[], KeeperRoom], logger: logging.Logger) -> None:
-        self._make_room, self._logger = make_room, logger
-        self._ready: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None], Keeper]] | None = (
-            None
-        )
+    def __init__(self, room: KeeperRoom, logger: logging.Logger) -> None:
+        self._room, self._logger = room, logger
+        self._living: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._over = asyncio.Event()
         self._posts: list[Callable[[Keeper], None]] = []
 
     async def start(self) -> None:
         """Start the thread, and return when it takes posts."""
         worker_loop = asyncio.get_running_loop()
-        ready = self._ready = worker_loop.create_future()
+        alive: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = (
+            worker_loop.create_future()
+        )
 
         async def live() -> None:
-            room = self._make_room()
-            task = asyncio.current_task()
-            worker_loop.call_soon_threadsafe(
-                ready.set_result, (asyncio.get_running_loop(), task, room.keeper)
-            )
-            await room.live(is_twin=True)
+            life = cast("asyncio.Task[None]", asyncio.current_task())
+            worker_loop.call_soon_threadsafe(alive.set_result, (asyncio.get_running_loop(), life))
+            await self._room.live(is_twin=True)
 
         def main() -> None:
             try:
@@ -111,7 +108,7 @@ class KeeperThread:
                 call_threadsafe(worker_loop, self._over.set)
 
         threading.Thread(target=main, name="kapusta-keeper", daemon=True).start()
-        await ready
+        self._living = await alive
 
     def keep(self, leases: Sequence[Lease]) -> None:
         self._post(lambda keeper: keeper.keep(leases))
@@ -121,12 +118,11 @@ class KeeperThread:
 
     async def stop(self) -> None:
         """End the thread, and return when it has ended."""
-        if self._ready is None:
-            return
-        self._send()
-        loop, task, _ = await self._ready
-        call_threadsafe(loop, task.cancel)
-        await self._over.wait()
+        if self._living is not None:
+            self._send()
+            loop, life = self._living
+            call_threadsafe(loop, life.cancel)
+            await self._over.wait()
 
     def _post(self, post: Callable[[Keeper], None]) -> None:
         # Waking another thread costs a system call: once per turn of the loop will do.
@@ -135,10 +131,9 @@ class KeeperThread:
         self._posts.append(post)
 
     def _send(self) -> None:
-        if self._posts and self._ready is not None and self._ready.done():
+        if self._posts and self._living is not None:
             posts, self._posts = self._posts, []
-            loop, _, keeper = self._ready.result()
-            call_threadsafe(loop, lambda: [post(keeper) for post in posts])
+            call_threadsafe(self._living[0], lambda: [post(self._room.keeper) for post in posts])
 
 
 def call_threadsafe(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:

@@ -140,7 +140,9 @@ class Dialect(ABC):
     async def delete(self, connection: Any, ids: Sequence[int]) -> int: ...
 
     @abstractmethod
-    def listen(self, engine: AsyncEngine, wake: Callable[[WakeKind], None]) -> AbstractAsyncContextManager[None]:
+    def listen(
+        self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
+    ) -> AbstractAsyncContextManager[None]:
         """As `kapusta.backend.BaseCRUD.listen`."""
 
 

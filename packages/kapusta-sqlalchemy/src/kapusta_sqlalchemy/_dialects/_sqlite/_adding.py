@@ -82,24 +82,23 @@ async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[New
     text, parameters = values([_row(task) for task in tasks])
     rows = await connection.execute_fetchall(sql.fill(_ADD, text), (offset, *parameters))
     new = {id for (id,) in rows}
-    tokens = {}
+    tokens: dict[int, str] = {}
     if len(new) < len(tasks):
         ids = [task.id for task in tasks]
-        tokens = dict(await connection.execute_fetchall(sql.fill(_TOKENS, marks(len(ids))), ids))
-    answers = []
-    for task in tasks:
-        if task.id in new:
-            new.discard(task.id)
-            outcome = AddOutcome.new
-        else:
-            outcome = AddOutcome.again if tokens.get(task.id) == task.token else AddOutcome.id_in_use
-        answers.append(Added(id=task.id, outcome=outcome))
-    return answers
+        rows = await connection.execute_fetchall(sql.fill(_TOKENS, marks(len(ids))), ids)
+        tokens = {id: token for id, token in rows}
+    return [Added(id=task.id, outcome=_outcome(task, new, tokens)) for task in tasks]
 
 
-async def _add_staged(
-    connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]
-) -> list[Added]:
+def _outcome(task: NewTask, new: set[int], tokens: dict[int, str]) -> AddOutcome:
+    """What became of *task*; of an id that comes twice the first is the new one."""
+    if task.id in new:
+        new.remove(task.id)
+        return AddOutcome.new
+    return AddOutcome.again if tokens.get(task.id) == task.token else AddOutcome.id_in_use
+
+
+async def _add_staged(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
     rows = [(place, *_row(task), *_key(task)) for place, task in enumerate(tasks)]
     await connection.executescript(sql.fill(_PREPARE))
     await connection.executemany(sql.fill(_STAGE, marks(len(rows[0]))), rows)

@@ -98,7 +98,20 @@ async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) 
 
 def _row(change: Change) -> tuple[Any, ...]:
     if change.status is None:
-        only_cancel = (None, False, 0, False, None, change.cancel_requested, None, None, None, None, None, None)
+        only_cancel = (
+            None,
+            False,
+            0,
+            False,
+            None,
+            change.cancel_requested,
+            None,
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
         return (change.id, change.run, change.guard.value, change.worker, *only_cancel)
     return (
         change.id,
@@ -125,17 +138,18 @@ _STATUSES: Final = {status: status.value for status in TaskStatus}
 
 
 async def renew(connection: Connection, sql: Sql, offset: int, request: RenewRequest) -> list[Renewed]:
-    lease, kept = to_duration(request.lease), {}
+    lease = to_duration(request.lease)
+    kept: dict[int, bool] = {}
     for start in range(0, len(request.renewals), MOST_ROWS):
         some = request.renewals[start : start + MOST_ROWS]
         text, parameters = values([(renewal.id, renewal.run) for renewal in some])
         rows = await connection.execute_fetchall(
             sql.fill(_RENEW, text), (offset, *parameters, lease, lease, request.worker)
         )
-        kept.update(rows)
+        kept.update({id: bool(cancel_requested) for id, cancel_requested in rows})
     return [
         Renewed(id=renewal.id, answer=RenewAnswer.lost)
         if renewal.id not in kept
-        else Renewed(id=renewal.id, answer=RenewAnswer.renewed, cancel_requested=bool(kept[renewal.id]))
+        else Renewed(id=renewal.id, answer=RenewAnswer.renewed, cancel_requested=kept[renewal.id])
         for renewal in request.renewals
     ]

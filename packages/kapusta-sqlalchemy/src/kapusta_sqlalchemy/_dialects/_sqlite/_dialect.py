@@ -39,8 +39,8 @@ from ._sql import Sql
 from ._trouble import ERRORS, trouble_of
 from ._watching import watching
 
-# Shorter than core's ten seconds, so that the trouble is named before the call is given up.
-_BUSY_SECONDS: Final = 4.0
+# Nothing ends a wait for a lock within SQLite, so it is short, and repeated: a cancelled operation ends soon.
+_BUSY_SECONDS: Final = 0.5
 
 
 class SQLite(Dialect):
@@ -81,8 +81,7 @@ class SQLite(Dialect):
         return engine
 
     async def prepare(self, engine: AsyncEngine) -> None:
-        path = check_path(engine.url)
-        await prepare(engine, path)
+        await prepare(engine, check_path(engine.url))
 
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
@@ -128,8 +127,10 @@ class SQLite(Dialect):
     async def delete(self, connection: Connection, ids: Sequence[int]) -> int:
         return await _finding.delete(connection, self._sql, self._offset, ids)
 
-    def listen(self, engine: AsyncEngine, wake: Callable[[WakeKind], None]) -> AbstractAsyncContextManager[None]:
-        return watching(path_of(engine.url), wake)
+    def listen(
+        self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
+    ) -> AbstractAsyncContextManager[None]:
+        return watching(path_of(engine.url), self._sql, wake)
 
 
 def _make_durable(connection: Any, _record: object) -> None:

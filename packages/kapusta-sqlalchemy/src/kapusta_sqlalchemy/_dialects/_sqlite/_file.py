@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -11,7 +10,9 @@ from sqlalchemy import URL
 
 from kapusta.backend import StoreUrlError
 
-_INSTEAD: Final = "Use memory:// for tasks that may be forgotten, or name a file: sqlite+aiosqlite:///tasks.db."
+_INSTEAD: Final = (
+    "Use memory:// for tasks that may be forgotten, or name a file: sqlite+aiosqlite:///tasks.db."
+)
 
 
 def path_of(url: URL) -> Path:
@@ -55,7 +56,7 @@ def check_path(url: URL) -> Path:
 def identity(path: Path) -> tuple[int, int] | None:
     """Which file is at *path* now; ``None``: none."""
     try:
-        status = os.stat(path)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

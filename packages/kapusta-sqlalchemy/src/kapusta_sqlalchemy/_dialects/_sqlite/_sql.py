@@ -40,7 +40,7 @@ class Sql:
         self._filled: dict[tuple[str, ...], str] = {}
 
     def fill(self, template: str, *lists: str) -> str:
-        """*template* with the names of this store, and with *lists* for ``{0}``, ``{1}``, …"""
+        """Put in the names of this store, and *lists* for ``{0}``, ``{1}`` and so on."""
         key = (template, *lists)
         filled = self._filled.get(key)
         if filled is None:
@@ -54,7 +54,7 @@ class Sql:
 
 @lru_cache(maxsize=256)
 def marks(count: int) -> str:
-    """``?, ?, ?``"""
+    """So many marks: ``?, ?, ?``."""
     return ", ".join("?" * count)
 
 

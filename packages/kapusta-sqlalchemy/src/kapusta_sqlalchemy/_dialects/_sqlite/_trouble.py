@@ -38,7 +38,11 @@ def trouble_of(error: Exception) -> Trouble | None:
     cause = error.orig if isinstance(error, DBAPIError) else error
     if isinstance(cause, ValueError) and not isinstance(cause, UnicodeError):
         # aiosqlite's word for a connection that somebody else has closed; in its words, since it has no class
-        return Trouble(str(cause)) if str(cause).lower() in {"no active connection", "connection closed"} else None
+        return (
+            Trouble(str(cause))
+            if str(cause).lower() in {"no active connection", "connection closed"}
+            else None
+        )
     code = code_of(error)
     if code in _PASSES:
         return Trouble(f"{cause}, by another connection", passes=True, closes=False)

@@ -17,6 +17,7 @@ _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade(prefix: str, schema: str | None) -> None:
+    """Create the tables."""
     _create_task(f"{prefix}task", schema)
     op.create_table(
         f"{prefix}unique_key",
@@ -72,7 +73,9 @@ def _create_task(task: str, schema: str | None) -> None:
     )
     lane = ["queue", "mode", "name", "rank", "eta", "id", "deadline"]
     _create_partial_index(task, "lane", lane, "status = 'pending'", schema)
-    _create_partial_index(task, "deadline", ["deadline"], "status = 'pending' AND deadline IS NOT NULL", schema)
+    _create_partial_index(
+        task, "deadline", ["deadline"], "status = 'pending' AND deadline IS NOT NULL", schema
+    )
     _create_partial_index(task, "lease", ["lease_end"], "status = 'started'", schema)
     _create_partial_index(task, "finished", ["finished"], "finished IS NOT NULL", schema)
 
