@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,12 @@ class Arguments:
 
     def __init__(self, task: str, function: Callable[..., Any], codec: Codec) -> None:
         self._task, self._function, self._codec = task, function, codec
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TaskSignatureError(
+                task=task,
+                problem="is a generator function, whose body calling it would not run",
+                remedy="Let it return a list, or loop inside the task.",
+            )
         try:
             self._signature = inspect.signature(function)
         except (TypeError, ValueError) as problem:
@@ -78,6 +84,7 @@ class Arguments:
             decoders = self._ready_decoders()
             arguments = {name: decoders[name](bytes(part)) for name, part in parts.items()}
             bound = inspect.BoundArguments(self._signature, arguments)
+            bound.apply_defaults()  # or a parameter that came later, with a default, would cut off what follows it
             self._signature.bind(*bound.args, **bound.kwargs)
         except KeyError as surplus:
             raise UnreadablePayloadError(
@@ -165,5 +172,22 @@ def _same(sent: Any, arrives: Any) -> bool:
         return len(sent) == len(arrives) and all(map(_same, sent, arrives))
     if isinstance(sent, dict) and isinstance(arrives, dict):
         return sent.keys() == arrives.keys() and all(_same(sent[key], arrives[key]) for key in sent)
-    # An object of a class without equality is taken at its annotation's word.
-    return bool(sent == arrives) or (type(sent) is type(arrives) and not isinstance(sent, (str, int, float)))
+    if bool(sent == arrives):
+        return True
+    if type(sent) is not type(arrives) or isinstance(sent, (str, int, float)):
+        return False
+    names = _field_names(type(sent))
+    if not names:  # without equality, an object is taken at its annotation's word; NaN is not equal to itself
+        equality: object = type(sent).__eq__
+        return equality is object.__eq__ or bool(sent != sent)  # noqa: PLR0124 - as said
+    return all(_same(getattr(sent, name, None), getattr(arrives, name, None)) for name in names)
+
+
+def _field_names(kind: type[Any]) -> Sequence[str]:
+    """The fields of a msgspec, dataclass, attrs or pydantic class; none of any other."""
+    if hasattr(kind, "__attrs_attrs__"):
+        return [field.name for field in kind.__attrs_attrs__]
+    for fields in ("__struct_fields__", "__dataclass_fields__", "__pydantic_fields__"):
+        if hasattr(kind, fields):
+            return list(getattr(kind, fields))
+    return ()

@@ -14,7 +14,7 @@ from ._errors import ResultNotStoredError, TaskFailedError, TaskNotFinishedError
 from ._futures import resolve
 from ._options import Policy
 from ._outcomes import cancelled, retried
-from ._records import Change, ChangeAnswer, StoredTask, TaskQuery
+from ._records import MAX_ID, Change, ChangeAnswer, StoredTask, TaskQuery
 from ._store import Store
 from .types import Duration, TaskId
 
@@ -38,7 +38,10 @@ class TaskClient:
 
     async def find(self, task_id: TaskId) -> StoredTask | None:
         """The task as it is stored; ``None`` if there is none."""
-        found = await self._store.ask(TaskQuery(ids=frozenset({int(task_id)}), limit=1))
+        number = int(task_id)
+        if not 0 < number <= MAX_ID:
+            return None  # no store can have it, and some cannot even be asked
+        found = await self._store.ask(TaskQuery(ids=frozenset({number}), limit=1))
         return found[0] if found else None
 
     async def status(self, task_id: TaskId) -> TaskStatus:

@@ -19,7 +19,7 @@ from ._errors import KapustaValueError, NotImportableError, StoreUnavailableErro
 from ._handle import TaskClient, TaskHandle
 from ._launcher import Launcher
 from ._naming import ImportPath, import_path, stored_name
-from ._options import Policy, RegistrationOptions, as_count, make_policy, task_options
+from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
 from ._records import StoredTask
 from ._registry import Registry
 from ._role import refuse_in_import
@@ -75,7 +75,8 @@ class Kapusta:
 
     Raises:
         KapustaValueError: an option has a value that it cannot have.
-        BackendNotFoundError, MissingPluginError, DuplicateBackendError: no backend, or two, for this URL.
+        StoreUrlError, BackendNotFoundError, MissingPluginError, DuplicateBackendError: no backend, or two, for
+            this URL.
     """
 
     def __init__(
@@ -182,7 +183,8 @@ class Kapusta:
             DuplicateTaskError: another task has this name.
             TaskSignatureError: the function cannot be launched.
         """
-        name = options.get("name") or stored_name(func)
+        given_name = options.get("name")
+        name = stored_name(func) if given_name is None else as_name("name", given_name)
         is_async = is_async_function(func)
         given = {key: value for key, value in options.items() if key not in ("name", "aliases")}
         chosen = task_options(
@@ -193,7 +195,7 @@ class Kapusta:
         )
         spec = TaskSpec(
             name=name,
-            aliases=tuple(options.get("aliases", ())),
+            aliases=as_names("aliases", options.get("aliases")),
             function=func,
             is_async=is_async,
             arguments=Arguments(name, func, self._codec),

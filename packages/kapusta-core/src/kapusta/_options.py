@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, TypedDict
 
@@ -160,6 +160,13 @@ def launch_options(task: str, base: TaskOptions, *, is_async: bool, given: Mappi
         UnknownOptionError: a launch has no such option.
         KapustaValueError, KapustaExecutionModeError, KapustaSyncTaskTimeoutError: see each.
     """
+    if not isinstance(given, Mapping):
+        raise KapustaValueError(
+            option="update_params",
+            value=given,
+            problem="is no mapping",
+            remedy='Write {"max_retry_attempts": 1}.',
+        )
     given = _checked_names(given, _LAUNCH_OPTIONS, where=f"A launch of task '{task}'")
     mode = _mode(given.get("execution_mode", _DEFAULT), base.execution_mode)
     if mode is TaskExecutionMode.sync and base.execution_mode is not mode:
@@ -257,7 +264,15 @@ def _eta(value: Any) -> datetime | None:
             problem="is naive: it names no time zone",
             remedy="Give an aware one, such as datetime.now(timezone.utc) + timedelta(hours=3).",
         )
-    return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise KapustaValueError(
+            option="eta",
+            value=value,
+            problem="is out of range in UTC",
+            remedy="Give an earlier or later one.",
+        ) from None
 
 
 def as_count(option: str, value: object, *, least: int = 0) -> int:
@@ -271,6 +286,34 @@ def as_count(option: str, value: object, *, least: int = 0) -> int:
             option=option, value=value, problem="is no count", remedy=f"Give a whole number, {least} or more."
         )
     return value
+
+
+def as_name(option: str, value: object) -> str:
+    """*value*, if it is text and not empty.
+
+    Raises:
+        KapustaValueError: it is not.
+    """
+    if not isinstance(value, str) or not value:
+        raise KapustaValueError(
+            option=option, value=value, problem="is no name", remedy="Give text that is not empty."
+        )
+    return value
+
+
+def as_names(option: str, value: object) -> tuple[str, ...]:
+    """*value*, if it is a collection of names; none for ``None``.
+
+    Raises:
+        KapustaValueError: it is not; a single text, too, is a collection, of letters.
+    """
+    if value is None:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise KapustaValueError(
+            option=option, value=value, problem="is no list of names", remedy='Write ["old_name"].'
+        )
+    return tuple(as_name(option, name) for name in value)
 
 
 def _max_retry_attempts(option: str, value: Any) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
 from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Final
@@ -17,6 +18,7 @@ from ._errors import (
     BrokenPluginError,
     DuplicateBackendError,
     MissingPluginError,
+    StoreUrlError,
 )
 from ._hookspecs import PROJECT, Backend
 
@@ -54,12 +56,17 @@ class Plugins:
         """A handle, not started, to the store that *url* leads to.
 
         Raises:
+            StoreUrlError: it is no URL.
             BackendNotFoundError, MissingPluginError: nothing installed provides its scheme.
             DuplicateBackendError: two distributions do.
         """
         scheme, separator, _ = url.partition("://")
         if not separator:
-            raise BackendNotFoundError(wanted=url, known=self._schemes(), broken=self._problems())
+            raise StoreUrlError(
+                url=re.sub(r":[^:/@]+@", ":***@", url),
+                problem="names no kind of store",
+                remedy=f"It begins with one of: {', '.join(self._schemes()) or 'none, as no backend is installed'}.",
+            )
         backend = self._only(
             scheme, [(who, each) for who, each in self.backends if scheme in each.schemes], self._schemes()
         )

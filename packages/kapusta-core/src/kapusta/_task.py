@@ -29,7 +29,7 @@ class Task(Generic[P, R]):
         self._spec, self._launcher = spec, launcher
         self._options = options or spec.options
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Call the function here and now; nothing is stored."""
         return self._spec.function(*args, **kwargs)
 
@@ -100,7 +100,7 @@ class Task(Generic[P, R]):
         options = self._options if update_params is None else self._updated(update_params)
         return (await self._launcher.launch(self._spec, options, [(args, kwargs)]))[0]
 
-    async def launch_now(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
+    async def launch_now(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Like ``launch``, due at once, whatever ``eta_delta`` the task was registered with."""
         now = msgspec.structs.replace(self._options, eta_delta=None, eta=None)
         return (await self._launcher.launch(self._spec, now, [(args, kwargs)]))[0]
@@ -131,7 +131,7 @@ class Task(Generic[P, R]):
 class SyncTask(Task[P, R]):
     """A task made of a plain function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the function here and now; nothing is stored."""
         return cast("R", self._spec.function(*args, **kwargs))
 
@@ -139,6 +139,6 @@ class SyncTask(Task[P, R]):
 class AsyncTask(Task[P, R]):
     """A task made of an ``async def`` function."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the function here and now, and await it; nothing is stored."""
         return cast("Coroutine[Any, Any, R]", self._spec.function(*args, **kwargs))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from .._codec import Codec
-from .._crud import WakeKind
+from .._crud import BaseCRUD, WakeKind
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
 from .._executors import make_executors
@@ -22,7 +22,6 @@ from .._records import Change
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
-from ..types import TaskId
 from ._dispatcher import Dispatcher
 from ._housekeeper import Chore, Housekeeper, Rescuer
 from ._keeper import RENEWALS_PER_LEASE
@@ -75,10 +74,9 @@ class Worker:
         self._running = Running()
         self._settler = Settler(store, self._changed, logger)
         # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
-        capabilities = store.crud.capabilities
-        self._needs_thread = capabilities.shared_between_processes and self._clock.moves_by_itself
-        self._keeper_thread = KeeperThread(self._make_twin_room(), logger) if self._needs_thread else None
-        self._keeper_room = None if self._needs_thread else self._make_room()
+        apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself
+        self._keeper_room = self._make_room(store.crud.twin() if apart else store.crud)
+        self._keeper_thread = KeeperThread(self._keeper_room, logger) if apart else None
         self._executors = make_executors(
             self._clock,
             logger,
@@ -96,7 +94,7 @@ class Worker:
             running=self._running,
             slots=slots,
             settler=self._settler,
-            keeper=self._keeper_thread or self._keeper_room.keeper,  # type: ignore[union-attr]  # one of them is there
+            keeper=self._keeper_thread or self._keeper_room.keeper,
             clock=self._clock,
             codec=codec,
             lease=settings.lease,
@@ -142,7 +140,7 @@ class Worker:
                     )
                     for what, loop in loops
                 ]
-                if self._keeper_room is not None:
+                if self._keeper_thread is None:
                     tasks.append(
                         group.create_task(self._keeper_room.live(is_twin=False), name="kapusta: keeper")
                     )
@@ -212,31 +210,16 @@ class Worker:
     def _slot_freed(self, mode: TaskExecutionMode) -> None:
         self._dispatcher.slot_freed(mode)
 
-    def _make_room(self) -> KeeperRoom:
-        settings = self._settings
+    def _make_room(self, crud: BaseCRUD) -> KeeperRoom:
+        """The keeper's room; what it tells us comes over to our loop, whichever it lives on."""
         return KeeperRoom(
-            self._store.crud,
+            crud,
             self.id,
-            settings.lease,
-            settings.store_timeout,
-            self._running.stop,
-            lambda kind: call_threadsafe(self._loop, self._woken, kind),
-            self._logger,
-        )
-
-    def _make_twin_room(self) -> KeeperRoom:
-        def stop(task_id: TaskId, run: int, cause: StopCause) -> None:
-            call_threadsafe(self._loop, self._running.stop, task_id, run, cause)
-
-        settings = self._settings
-        return KeeperRoom(
-            self._store.crud.twin(),
-            self.id,
-            settings.lease,
-            settings.store_timeout,
-            stop,
-            lambda kind: call_threadsafe(self._loop, self._woken, kind),
-            self._logger,
+            self._settings.lease,
+            self._settings.store_timeout,
+            stop=lambda *stop: call_threadsafe(self._loop, self._running.stop, *stop),
+            wake=lambda kind: call_threadsafe(self._loop, self._woken, kind),
+            logger=self._logger,
         )
 
     async def _within(self, event: asyncio.Event, duration: timedelta | None) -> bool:

@@ -85,13 +85,14 @@ class DeletingLaws:
         If it fails: something of the deleted task is left, in a table of its own or in an index.
         """
         store = await stage.open()
+        neighbour = await started(store)
         given = await started(store, task(mode=TaskExecutionMode.thread, priority=7))
         await store.change_tasks([settled(given, result=b"1")])
         await store.delete_tasks([given.id])
         again = task(id=given.id)
 
         assert await add(store, again) == [AddOutcome.new]
-        assert await found(store) == [given.id]
+        assert await found(store) == [neighbour.id, given.id]
         claims = await claim(store)
         assert [(each.id, each.run, each.result, each.priority) for each in claims.tasks] == [
             (given.id, 1, None, 0)

@@ -61,16 +61,16 @@ class FencingLaws:
         assert await look(store, given.id) == given
 
     @law
-    async def test_the_answer_of_a_worker_whose_task_was_claimed_anew_is_refused(self, stage: Stage) -> None:
-        """A zombie's answer is refused once another worker has the task, and the other's is accepted.
+    async def test_the_answer_to_a_run_that_was_lost_is_refused_once_there_is_another(self, stage: Stage) -> None:
+        """A zombie's answer to run 1 is refused while run 2 goes on, even if both are its own; run 2's is accepted.
 
-        If it fails: the fence asks only for the status, which is ``started`` again.
+        If it fails: the fence asks for status and worker, which are the same again, and not for the run.
         """
         store, other = await stage.open_all(2)
         first = await started(store, worker="ann")
         stage.clock.shift(minutes=40)
         await other.change_tasks([reaped(first)])
-        second = await reclaimed(other, "bob")
+        second = await reclaimed(other, "ann")
 
         late = await answer(store, settled(first, result=b"late"))
 
@@ -287,21 +287,6 @@ class FencingLaws:
 
         assert answers == ["accepted", "refused"]
         assert await answer(other, reaped(first)) == "refused"
-
-    @law
-    async def test_only_started_tasks_expire(self, stage: Stage) -> None:
-        """A task that was settled, or put back, has no lease that could expire.
-
-        If it fails: the lease outlives the claim, and its end is all that is looked at.
-        """
-        store = await stage.open()
-        ended, waiting = await started(store), await started(store)
-        await store.change_tasks([settled(ended), settled(waiting, status=TaskStatus.pending, delay=HOUR)])
-        stage.clock.shift(days=1)
-
-        answers = [await answer(store, reaped(each)) for each in (ended, waiting)]
-
-        assert answers == ["refused", "refused"]
 
     @law
     async def test_overdue_holds_from_the_deadline_on(self, stage: Stage) -> None:

@@ -14,6 +14,7 @@ from .._examples import (
     answer,
     changed,
     claim,
+    found,
     look,
     near,
     reaped,
@@ -77,6 +78,7 @@ class LeasingLaws:
 
         assert near((await look(store, given.id)).lease_end, now + timedelta(minutes=3))
         stage.clock.shift(minutes=4)
+        assert await found(store, guards=frozenset({Guard.expired})) == [given.id]
         assert await answer(store, reaped(given)) == "accepted"
 
     @law

@@ -99,18 +99,19 @@ class RacingLaws:
         If it fails: the storage is not safe from threads, or busy is answered as an error instead of waited for.
         """
         store = await stage.open()
-        batches = [[task() for _ in range(30)] for _ in range(4)]
+        new = [task() for _ in range(120)]
+        batches = [new[place::4] for place in range(4)]
 
         async def launch(twin: BaseCRUD, batch: list[NewTask]) -> None:
-            for new in batch:
-                await twin.add_tasks([new])
+            for one in batch:
+                await twin.add_tasks([one])
                 await found(twin, limit=5)
 
         await asyncio.gather(
             *(on_twin(store, lambda twin, batch=batch: launch(twin, batch)) for batch in batches)  # type: ignore[misc]  # a bound default
         )
 
-        assert await found(store, limit=1000) == [new.id for batch in batches for new in batch]
+        assert await found(store, limit=1000) == [each.id for each in new]
 
     @law
     async def test_one_launch_repeated_at_once_is_stored_once(self, stage: Stage) -> None:

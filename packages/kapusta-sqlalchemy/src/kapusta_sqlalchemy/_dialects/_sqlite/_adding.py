@@ -10,7 +10,7 @@ from aiosqlite import Connection
 from kapusta.backend import Added, AddOutcome, NewTask
 
 from ..._rows import to_duration, to_microseconds
-from ._sql import MOST_ROWS, Sql, marks, values
+from ._sql import MOST_ROWS, Sql, listed, marks, values
 
 _FIELDS: Final = "id, token, name, payload, codec, mode, queue, rank, eta, delay, overdue_after, options"
 
@@ -84,8 +84,8 @@ async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[New
     new = {id for (id,) in rows}
     tokens: dict[int, str] = {}
     if len(new) < len(tasks):
-        ids = [task.id for task in tasks]
-        rows = await connection.execute_fetchall(sql.fill(_TOKENS, marks(len(ids))), ids)
+        text, ids = listed([task.id for task in tasks])
+        rows = await connection.execute_fetchall(sql.fill(_TOKENS, text), ids)
         tokens = {id: token for id, token in rows}
     return [Added(id=task.id, outcome=_outcome(task, new, tokens)) for task in tasks]
 

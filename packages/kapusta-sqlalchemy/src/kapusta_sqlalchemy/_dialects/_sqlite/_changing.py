@@ -21,7 +21,7 @@ from kapusta.backend import (
 )
 
 from ..._rows import storable, to_duration
-from ._sql import MOST_ROWS, Sql, marks, values
+from ._sql import MOST_ROWS, Sql, listed, values
 
 _CHANGE: Final = f"""
 WITH store(now) AS MATERIALIZED (SELECT {{now}}),
@@ -88,8 +88,8 @@ async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) 
     """Those whose very run this worker has settled before."""
     settled = {}
     for start in range(0, len(changes), MOST_ROWS):
-        ids = [change.id for change in changes[start : start + MOST_ROWS]]
-        rows = await connection.execute_fetchall(sql.fill(_SETTLED, marks(len(ids))), ids)
+        text, ids = listed([change.id for change in changes[start : start + MOST_ROWS]])
+        rows = await connection.execute_fetchall(sql.fill(_SETTLED, text), ids)
         settled.update({id: rest for id, *rest in rows})
     return {
         change.id for change in changes if settled.get(change.id) == [change.run, change.run, change.worker]

@@ -7,25 +7,28 @@ from typing import Any, Final
 
 from aiosqlite import Connection
 
-from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery
+from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
 
 from ..._rows import to_microseconds, to_record
-from ._sql import MOST_ROWS, Sql, marks, storable_only
+from ._sql import MOST_ROWS, Sql, listed, storable_only
 
 _FIND: Final = """
 WITH store(now) AS MATERIALIZED (SELECT {now})
 SELECT {columns} FROM {task} WHERE {0} ORDER BY id LIMIT ?
 """
 
-# Each names the partial index that answers it; the rows are then fetched by their ids.
+# Where few of the tasks fit, a partial index names them, and the rows are fetched by their ids, in order.
+_PENDING: Final = "id IN (SELECT t.id FROM {task} AS t WHERE t.status = 'pending')"
+_STARTED: Final = "id IN (SELECT t.id FROM {task} AS t WHERE t.status = 'started')"
+_FINISHED: Final = "id IN (SELECT t.id FROM {task} AS t WHERE t.finished < ?)"
 _GUARDED: Final = {
-    Guard.expired: (
-        "SELECT t.id FROM {task} AS t, store WHERE t.status = 'started' AND t.lease_end < now"
-        f" AND t.lease_end + t.lease / {RESCUE_AFTER} < now"
-    ),
-    Guard.overdue: "SELECT t.id FROM {task} AS t, store WHERE t.status = 'pending' AND t.deadline <= now",
-    Guard.running: "SELECT t.id FROM {task} AS t WHERE t.status = 'started'",
-    Guard.resting: "SELECT t.id FROM {task} AS t WHERE t.status <> 'started'",
+    Guard.expired: f"""id IN (
+        SELECT t.id FROM {{task}} AS t WHERE t.status = 'started' AND t.lease_end < (SELECT now FROM store)
+        AND t.lease_end + t.lease / {RESCUE_AFTER} < (SELECT now FROM store))""",
+    Guard.overdue: """id IN (
+        SELECT t.id FROM {task} AS t WHERE t.status = 'pending' AND t.deadline <= (SELECT now FROM store))""",
+    Guard.running: _STARTED,
+    Guard.resting: "status <> 'started'",
 }
 
 _FINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(FINAL))
@@ -44,35 +47,36 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
     conditions, parameters = ["id > ?"], [offset, query.after_id]
 
     def among(column: str, wanted: Iterable[Any]) -> None:
-        values = sorted(wanted)
-        conditions.append(f"{column} IN ({marks(len(values))})")
+        text, values = listed(sorted(wanted))
+        conditions.append(f"{column} IN ({text})")
         parameters.extend(values)
 
     if query.ids is not None:
         among("id", query.ids)
     if query.statuses is not None:
-        conditions.append(_any_status(query))
+        conditions.append(sql.fill(_status_in(query.statuses)))
     if query.names is not None:
         among("name", storable_only(query.names))
     if query.queues is not None:
         among("queue", storable_only(query.queues))
     if query.guards is not None:
-        guarded = " UNION ALL ".join(sql.fill(_GUARDED[guard]) for guard in sorted(query.guards))
-        conditions.append(f"id IN ({guarded or 'NULL'})")
+        guarded = [sql.fill(_GUARDED[guard]) for guard in sorted(query.guards)]
+        conditions.append(f"({' OR '.join(guarded) or 'FALSE'})")
     if query.finished_before is not None:
-        conditions.append(sql.fill("id IN (SELECT t.id FROM {task} AS t WHERE t.finished < ?)"))
+        conditions.append(sql.fill(_FINISHED))
         parameters.append(to_microseconds(query.finished_before))
     text = sql.fill(_FIND, " AND ".join(conditions))
     rows = await connection.execute_fetchall(text, (*parameters, query.limit))
     return [to_record(row) for row in rows]
 
 
-def _any_status(query: TaskQuery) -> str:
+def _status_in(statuses: frozenset[TaskStatus]) -> str:
     """Written out, not as parameters: an index on the rows of one status is only chosen for a constant."""
-    statuses = sorted(status.value for status in query.statuses or ())
-    if len(statuses) == 1:
-        return f"status = '{statuses[0]}'"
-    return f"status IN ({', '.join(repr(status) for status in statuses)})"
+    if statuses == {TaskStatus.pending}:
+        return _PENDING
+    if statuses == {TaskStatus.started}:
+        return _STARTED
+    return f"status IN ({', '.join(repr(status.value) for status in sorted(statuses))})"
 
 
 async def delete(connection: Connection, sql: Sql, offset: int, ids: Sequence[int]) -> int:
@@ -80,8 +84,8 @@ async def delete(connection: Connection, sql: Sql, offset: int, ids: Sequence[in
     # comes nothing is left behind.
     deleted = 0
     for start in range(0, len(ids), MOST_ROWS):
-        some = ids[start : start + MOST_ROWS]
-        await connection.execute_fetchall(sql.fill(_DELETE_KEYS, marks(len(some))), (offset, *some))
-        rows = await connection.execute_fetchall(sql.fill(_DELETE, marks(len(some))), some)
+        text, some = listed(ids[start : start + MOST_ROWS])
+        await connection.execute_fetchall(sql.fill(_DELETE_KEYS, text), (offset, *some))
+        rows = await connection.execute_fetchall(sql.fill(_DELETE, text), some)
         deleted += len(list(rows))
     return deleted

@@ -58,6 +58,16 @@ def marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
+def listed(wanted: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """The marks and the parameters of ``IN`` with these; their number is rounded up as in `values`."""
+    padded = _round_up(len(wanted))
+    return marks(padded), [*wanted, *wanted[-1:] * (padded - len(wanted))]
+
+
+def _round_up(count: int) -> int:
+    return 1 << (count - 1).bit_length() if count else 0
+
+
 @lru_cache(maxsize=256)
 def _value_marks(rows: int, width: int) -> str:
     return ", ".join([f"({marks(width)})"] * rows)
@@ -69,7 +79,7 @@ def values(rows: Sequence[Sequence[Any]]) -> tuple[str, Iterable[Any]]:
     The number of rows is rounded up to a power of two, with rows of NULL, so that few texts serve all.
     """
     width = len(rows[0])
-    padded = 1 << (len(rows) - 1).bit_length()
+    padded = _round_up(len(rows))
     parameters = chain(chain.from_iterable(rows), repeat(None, (padded - len(rows)) * width))
     return _value_marks(padded, width), parameters
 
