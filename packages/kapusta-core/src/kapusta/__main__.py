@@ -1,0 +1,72 @@
+"""The command line: ``python -m kapusta worker package.module:kapusta``, ``python -m kapusta backends``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command; answer the exit code."""
+    options = _parser().parse_args(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m kapusta", description="Kapusta's command line.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    worker = commands.add_parser(
+        "worker",
+        help="run tasks without an application around them",
+        description="Run the tasks of a Kapusta in processes of their own, and restart one that dies. SIGTERM and "
+        "SIGINT let running tasks finish; a second one stops at once.",
+    )
+    worker.add_argument(
+        "target", metavar="MODULE:KAPUSTA", help="where the Kapusta is: package.module:kapusta"
+    )
+    worker.add_argument(
+        "--processes", type=_count, default=1, metavar="N", help="how many processes (default: 1)"
+    )
+    worker.add_argument("--log-level", default="INFO", help="from which level on to log (default: INFO)")
+    worker.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)  # set for the processes of a fleet
+    worker.set_defaults(run=_worker)
+    backends = commands.add_parser("backends", help="list what is installed, and what is broken and why")
+    backends.set_defaults(run=_backends)
+    return parser
+
+
+def _worker(options: argparse.Namespace) -> int:
+    from . import _fleet, _serve
+
+    _serve.set_up_logging(options.log_level)
+    if options.lifeline is not None:
+        return _serve.serve(options.target, lifeline=options.lifeline)
+    return _fleet.lead(options.target, processes=options.processes, log_level=options.log_level)
+
+
+def _backends(_: argparse.Namespace) -> int:
+    from ._plugins import installed
+
+    plugins = installed()
+    for distribution, backend in plugins.backends:
+        schemes = ", ".join(f"{scheme}://" for scheme in backend.schemes)
+        exports = ", ".join(backend.exports) or "-"
+        print(f"{backend.name}  from {distribution}  URLs: {schemes}  names: {exports}")  # noqa: T201 - its output
+    for broken in plugins.broken:
+        print(f"broken: {broken}")  # noqa: T201 - its output
+    if not plugins.backends:
+        print("No backend is installed. Try: pip install kapusta-sqlalchemy")  # noqa: T201 - its output
+    return 1 if plugins.broken else 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("give 1 or more")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""A worker without an application around it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import os
+import signal
+import sys
+from functools import reduce
+from typing import Final
+
+from ._errors import TargetError
+from ._kapusta import Kapusta
+from ._role import importing_user_code
+
+EXIT_TARGET: Final = 78  # EX_CONFIG of sysexits.h: starting again would not help
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_log: Final = logging.getLogger("kapusta")
+
+
+def set_up_logging(level: str) -> None:
+    """Log to standard error, unless the program has set up logging itself."""
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
+    )
+
+
+def load(target: str) -> Kapusta:
+    """The Kapusta that ``package.module:attribute`` names.
+
+    Raises:
+        TargetError: there is none.
+    """
+    module, separator, attribute = target.partition(":")
+    if not (module and separator and attribute):
+        raise TargetError(target=target, problem="is not of the form package.module:kapusta")
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
+        sys.path.insert(0, here)
+    try:
+        with importing_user_code(module):
+            found = reduce(getattr, attribute.split("."), importlib.import_module(module))
+    except (ImportError, AttributeError) as problem:
+        raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
+    if not isinstance(found, Kapusta):
+        raise TargetError(target=target, problem=f"is a {type(found).__name__}, not a Kapusta")
+    return found
+
+
+def serve(target: str, *, lifeline: int | None = None) -> int:
+    """Run the tasks of *target* until a signal, or until the *lifeline* ends; answer the exit code.
+
+    The lifeline is the reading end of a pipe whose other end a leading process holds: it ends with that process.
+    """
+    try:
+        kapusta = load(target)
+    except TargetError as problem:
+        _log.error("%s", problem)
+        return EXIT_TARGET
+    return asyncio.run(_serve(kapusta, lifeline))
+
+
+async def _serve(kapusta: Kapusta, lifeline: int | None) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal(number: signal.Signals) -> None:
+        if stop.is_set():
+            os._exit(128 + number)  # the second one: at once
+        _log.info("%s: letting running tasks finish; once more stops at once.", number.name)
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    if lifeline is not None:
+        loop.add_reader(lifeline, stop.set)
+    starting = asyncio.ensure_future(kapusta.startup())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            _log.info("Working.")
+            await stopping
+        return 0
+    finally:
+        starting.cancel()
+        stopping.cancel()
+        if lifeline is not None:
+            loop.remove_reader(lifeline)
+        await kapusta.shutdown()
