@@ -36,7 +36,8 @@ def tests(session: nox.Session) -> None:
 def contract(session: nox.Session) -> None:
     """Run the contract suite against every backend; what follows `--` goes to pytest."""
     install(session, *editable(testing=True), *TEST_TOOLS)
-    session.run("pytest", "tests/contract", *session.posargs)
+    suites = [str(example.relative_to(ROOT) / "tests") for example in EXAMPLES]
+    session.run("pytest", "tests/contract", *suites, *session.posargs)
 
 
 @nox.session
@@ -57,6 +58,7 @@ def types(session: nox.Session) -> None:
     install(session, *editable(testing=True), "mypy", "hypothesis", "rich")
     sources = [f"packages/{name}/src" for name in DISTRIBUTIONS]
     sources += [str(example.relative_to(ROOT) / "src") for example in EXAMPLES]
+    sources += [str(program.relative_to(ROOT)) for program in sorted(ROOT.glob("examples/*.py"))]
     session.run("mypy", "--strict", *sources, "tests/typing")
 
 

@@ -1,46 +1,91 @@
-"""One-line mutants of the memory backend, each with the law that must fail.
-
-A row is a file, one line of it (without its indentation, and found there once), what the line becomes, and
-the law. `test_mutants.py` carries them out.
-"""
+"""The table of mutants, and one mutant carried out: the backend with one line changed."""
 
 from __future__ import annotations
 
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
 from typing import Final, NamedTuple
+
+TABLE: Final = Path(__file__).with_suffix(".txt")
+
+_LINE: Final = re.compile(r"(.*?)(?:  \[in (\w+)\])?")
 
 
 class Mutant(NamedTuple):
-    """One line that becomes another."""
+    """One line that becomes another, and the law that must then fail.
+
+    Attributes:
+        function: the function after whose first line the line is looked for; empty: anywhere.
+    """
 
     file: str
+    function: str
     line: str
     becomes: str
     law: str
 
 
-MUTANTS: Final = [
-    # --- a handle ------------------------------------------------------------------------------------
-    Mutant(
-        "_crud.py",
-        "if not self._started:",
-        "if False:",
-        "test_before_startup_every_operation_is_refused",
-    ),
-    Mutant("_crud.py", "self._started = False", "pass", "test_after_shutdown_every_operation_is_refused"),
-    Mutant(
-        "_crud.py",
-        "self._started = True",
-        "self._started = not self._started",
-        "test_starting_twice_is_starting_once",
-    ),
-    Mutant("_crud.py", "self._started = False", "del self._started", "test_stopping_needs_no_start"),
-    Mutant(
-        "_crud.py",
-        "self._started = False",
-        "self._started, self.storage = False, Storage()",
-        "test_a_handle_can_be_started_again",
-    ),
-    Mutant("_crud.py", "twin = MemoryCRUD(clock=self.clock)", "twin = MemoryCRUD()", "test_a_handle_shows_its_clock_and_its_facts"),
-    Mutant("_crud.py", "twin = MemoryCRUD(clock=self.clock)", "twin = self", "test_a_twin_is_not_started"),
-    Mutant("_crud.py", "twin.storage = self.storage", "pass", "test_a_twin_works_on_the_same_tasks_from_another_loop"),
-]
+def read_table(text: str) -> list[Mutant]:
+    """The mutants of a table, which says by its indentation what is what."""
+    mutants = []
+    file = line = becomes = ""
+    for row in text.splitlines():
+        if row.startswith("== "):
+            file = row.removeprefix("== ")
+        elif row.startswith(" " * 8):
+            bare, function = _LINE.fullmatch(line).groups("")  # type: ignore[union-attr]  # it fits any text
+            law = "test_" + row.strip().replace(" ", "_")
+            mutants.append(Mutant(file, function, bare, becomes, law))
+        elif row.startswith(" " * 4):
+            becomes = row.strip().replace("(nothing)", "")
+        elif row and not row.startswith("#"):
+            line = row
+    return mutants
+
+
+def changed(source: str, mutant: Mutant) -> str:
+    """The source of a file with the mutant's line changed.
+
+    Raises:
+        ValueError: the line is not there exactly once, so the table is older than the file.
+    """
+    lines = source.splitlines()
+    start = 0
+    if mutant.function:
+        start = next(n for n, line in enumerate(lines) if line.lstrip().startswith(f"def {mutant.function}("))
+    places = [n for n, line in enumerate(lines) if n >= start and line.strip() == mutant.line]
+    if len(places) != 1 and not mutant.function:
+        raise ValueError(
+            f"{mutant.file} has {len(places)} lines {mutant.line!r}; the table needs exactly one"
+        )
+    place = places[0]
+    indentation = lines[place][: len(lines[place]) - len(lines[place].lstrip())]
+    lines[place] = indentation + mutant.becomes
+    return "\n".join(lines) + "\n"
+
+
+def load_changed(package: Path, folder: Path, name: str, mutant: Mutant) -> ModuleType:
+    """Copy a package into *folder*, change one line, and import it there as *name*."""
+    copy = folder / name
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    file = copy / mutant.file
+    file.write_text(changed(file.read_text(encoding="utf-8"), mutant), encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(
+        name, copy / "__init__.py", submodule_search_locations=[str(copy)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{copy} is no package", name=name)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def forget(name: str) -> None:
+    """Take an imported package out of memory again."""
+    for each in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
+        del sys.modules[each]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from kapusta.backend import Clock
@@ -24,3 +26,13 @@ class TestMemory(BackendContract):
             return handle
 
         return open_backend
+
+
+def test_memory_declares_what_it_can() -> None:
+    """Wake-ups are pushed, instants are kept to the microsecond, and nothing outlives or leaves the process."""
+    facts = MemoryCRUD.capabilities
+
+    assert facts.pushes_wakeups
+    assert facts.time_resolution == timedelta(microseconds=1)
+    assert not facts.survives_restart
+    assert not facts.shared_between_processes

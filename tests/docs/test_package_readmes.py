@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READMES = sorted(ROOT.glob("packages/*/README.md"))
+READMES = sorted([*ROOT.glob("packages/*/README.md"), *ROOT.glob("examples/*/README.md")])
 
 
 @pytest.mark.parametrize("readme", READMES, ids=lambda it: it.parent.name)

@@ -1,10 +1,10 @@
-"""The handle: six operations on the tasks in a file, each within one opening of it."""
+"""The handle: each operation is one opening of the book."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from kapusta.backend import (
     Added,
@@ -18,24 +18,24 @@ from kapusta.backend import (
     Claims,
     Clock,
     NewTask,
+    Renewal,
     RenewAnswer,
     Renewed,
     RenewRequest,
     StoredTask,
     StoreNotStartedError,
-    StoreUrlError,
     TaskQuery,
+    rules,
 )
 
-from . import _rules as rules
 from ._file import Book, open_book
 
 
 class JsonFileCRUD(BaseCRUD):
-    """Tasks in one JSON file, which handles in any number of processes share."""
+    """Tasks in one JSON file, shared by any number of processes on one machine."""
 
     capabilities = Capabilities(
-        shared_between_processes=True, survives_restart=True, poll_interval=timedelta(milliseconds=300)
+        shared_between_processes=True, survives_restart=True, poll_interval=timedelta(seconds=0.3)
     )
 
     def __init__(self, path: str | Path, *, clock: Clock | None = None) -> None:
@@ -53,6 +53,46 @@ class JsonFileCRUD(BaseCRUD):
     def twin(self) -> "JsonFileCRUD":
         return JsonFileCRUD(self.path, clock=self.clock)
 
+    async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        async with self._book() as (book, now):
+            return [_add(book, task, now) for task in tasks]
+
+    async def claim_tasks(self, request: ClaimRequest) -> Claims:
+        async with self._book() as (book, now):
+            wanted = [task for task in book.tasks.values() if rules.takes(request, task, now)]
+            slots = dict(request.slots)
+            taken = []
+            for task in sorted((task for task in wanted if task.eta <= now), key=rules.rank):
+                if slots[task.mode] > 0:
+                    slots[task.mode] -= 1
+                    book.tasks[task.id] = rules.claimed(task, request, now)
+                    taken.append(book.tasks[task.id])
+            next_due = min((task.eta - now for task in wanted if task.eta > now), default=None)
+            return Claims(tasks=taken, now=now, next_due=next_due)
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        async with self._book() as (book, now):
+            return [_change(book, change, now) for change in changes]
+
+    async def renew_leases(self, request: RenewRequest) -> Sequence[Renewed]:
+        async with self._book() as (book, now):
+            return [_renew(book, renewal, request, now) for renewal in request.renewals]
+
+    async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        async with self._book() as (book, now):
+            found = (task for _, task in sorted(book.tasks.items()) if rules.fits(query, task, now))
+            return list(islice(found, query.limit))
+
+    async def delete_tasks(self, ids: Sequence[int]) -> int:
+        async with self._book() as (book, now):
+            final = {id for id in ids if id in book.tasks and book.tasks[id].status.is_final}
+            for id in final:
+                del book.tasks[id]
+            for key, use in list(book.keys.items()):
+                if not rules.in_use(use, book.tasks.get(use.task_id), now):
+                    del book.keys[key]
+            return len(final)
+
     @asynccontextmanager
     async def _book(self) -> AsyncIterator[tuple[Book, datetime]]:
         if not self._started:
@@ -60,89 +100,32 @@ class JsonFileCRUD(BaseCRUD):
         async with open_book(self.path) as book:
             yield book, self.clock.now()
 
-    async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
-        async with self._book() as (book, now):
-            return [_added(book, task, now) for task in tasks]
 
-    async def claim_tasks(self, request: ClaimRequest) -> Claims:
-        async with self._book() as (book, now):
-            wanted = [task for task in book.tasks.values() if rules.can_take(request, task, now)]
-            due = sorted(
-                (task for task in wanted if task.eta <= now), key=lambda it: (-it.priority, it.eta, it.id)
-            )
-            next_eta = min((task.eta for task in wanted if task.eta > now), default=None)
-            slots = dict(request.slots)
-            taken = []
-            for task in due:
-                if slots[task.mode] > 0:
-                    slots[task.mode] -= 1
-                    book.tasks[task.id] = rules.claimed(task, request, now)
-                    taken.append(book.tasks[task.id])
-            return Claims(tasks=taken, now=now, next_due=None if next_eta is None else next_eta - now)
-
-    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
-        async with self._book() as (book, now):
-            answers = []
-            for change in changes:
-                task = book.tasks.get(change.id)
-                answer = rules.answer(change, task, now)
-                if task is not None and answer is ChangeAnswer.accepted:
-                    book.tasks[task.id] = rules.changed(task, change, now)
-                answers.append(Changed(id=change.id, answer=answer))
-            return answers
-
-    async def renew_leases(self, request: RenewRequest) -> Sequence[Renewed]:
-        async with self._book() as (book, now):
-            answers = []
-            for renewal in request.renewals:
-                task = book.tasks.get(renewal.id)
-                if (
-                    task is None
-                    or task.lease is None
-                    or (task.run, task.worker) != (renewal.run, request.worker)
-                ):
-                    answers.append(Renewed(id=renewal.id, answer=RenewAnswer.lost))
-                    continue
-                book.tasks[task.id] = task.replace(lease=request.lease, lease_end=now + request.lease)
-                answers.append(
-                    Renewed(id=task.id, answer=RenewAnswer.renewed, cancel_requested=task.cancel_requested)
-                )
-            return answers
-
-    async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
-        async with self._book() as (book, now):
-            return [book.tasks[id] for id in sorted(book.tasks) if rules.fits(query, book.tasks[id], now)][
-                : query.limit
-            ]
-
-    async def delete_tasks(self, ids: Sequence[int]) -> int:
-        async with self._book() as (book, now):
-            gone = {id for id in ids if id in book.tasks and book.tasks[id].status.is_final}
-            for id in gone:
-                del book.tasks[id]
-            book.keys = {
-                key: use for key, use in book.keys.items() if rules.in_use(use, book.tasks.get(use.task), now)
-            }
-            return len(gone)
-
-
-def _added(book: Book, task: NewTask, now: datetime) -> Added:
+def _add(book: Book, task: NewTask, now: datetime) -> Added:
     there = book.tasks.get(task.id)
     if there is not None:
-        return Added(
-            id=task.id, outcome=AddOutcome.again if there.token == task.token else AddOutcome.id_in_use
-        )
+        outcome = AddOutcome.again if there.token == task.token else AddOutcome.id_in_use
+        return Added(id=task.id, outcome=outcome)
     if task.unique is not None:
         use = book.keys.get(task.unique.key)
-        if use is not None and in_use(use, book.tasks.get(use.task), now):
-            return Added(id=use.task, outcome=AddOutcome.key_in_use)
-        book.keys[task.unique.key] = KeyUse(task.id, task.unique.until, _after(now, task.unique.period))
+        if use is not None and rules.in_use(use, book.tasks.get(use.task_id), now):
+            return Added(id=use.task_id, outcome=AddOutcome.key_in_use)
+        book.keys[task.unique.key] = rules.key_use(task, task.unique, now)
     book.tasks[task.id] = rules.stored(task, now)
     return Added(id=task.id, outcome=AddOutcome.new)
 
 
-def open_url(url: str, clock: Clock | None) -> JsonFileCRUD:
-    parts = urlsplit(url)
-    if parts.netloc or not parts.path.strip("/"):
-        raise StoreUrlError(...)
-    return JsonFileCRUD(unquote(parts.path), clock=clock)
+def _change(book: Book, change: Change, now: datetime) -> Changed:
+    task = book.tasks.get(change.id)
+    answer = rules.answer(change, task, now)
+    if task is not None and answer is ChangeAnswer.accepted:
+        book.tasks[task.id] = rules.changed(task, change, now)
+    return Changed(id=change.id, answer=answer)
+
+
+def _renew(book: Book, renewal: Renewal, request: RenewRequest, now: datetime) -> Renewed:
+    task = book.tasks.get(renewal.id)
+    if task is None or not rules.is_held(task, request.worker, renewal.run):
+        return Renewed(id=renewal.id, answer=RenewAnswer.lost)
+    book.tasks[task.id] = rules.renewed(task, request, now)
+    return Renewed(id=task.id, answer=RenewAnswer.renewed, cancel_requested=task.cancel_requested)

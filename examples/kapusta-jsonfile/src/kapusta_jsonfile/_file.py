@@ -1,4 +1,4 @@
-"""One JSON file: read and replaced as a whole, by one handle at a time."""
+"""The file: read and replaced as a whole, by one handle at a time."""
 
 import asyncio
 import fcntl
@@ -6,71 +6,80 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
+from typing import IO, Final
 
-from kapusta.backend import StoredTask, StoreUnavailableError, UniqueUntil, from_json, to_json
+from kapusta.backend import StoredTask, StoreUnavailableError, StoreUrlError, from_json, rules, to_json
 
-_TRIES, _PAUSE = 500, 0.01
-
-
-@dataclass
-class KeyUse:
-    """Who took a unique key last, and on what terms."""
-
-    task: int
-    until: UniqueUntil
-    ends: datetime | None
+_PAUSE: Final = 0.005  # seconds; a handle that writes has the lock for about as long
+_TRIES: Final = 1000
 
 
 @dataclass
 class Book:
-    """All that the file holds."""
+    """All that is stored."""
 
     tasks: dict[int, StoredTask] = field(default_factory=dict)
-    keys: dict[str, KeyUse] = field(default_factory=dict)
+    keys: dict[str, rules.KeyUse] = field(default_factory=dict)
 
 
 @asynccontextmanager
 async def open_book(path: Path, *, create: bool = False) -> AsyncIterator[Book]:
-    """The file's content, alone; what it has become when the block ends well is what the file holds.
+    """The stored book; what the block makes of it is stored when it ends well, and else nothing is.
 
-    The block must not await: nothing can then be cancelled half way.
+    The block must not await: an operation can then be cancelled while it waits for the lock, and never half
+    way. So the file is written on the event loop, which stands still for the few milliseconds. In a thread the
+    writing would go on after its caller was cancelled; and the pool of threads belongs to the application,
+    which may fill it for longer than a lease lasts.
     """
     try:
-        lock = await _locked(path)
-        try:
-            before = to_json(Book()) if create and not path.exists() else path.read_bytes()
-            book = from_json(before, Book)
+        # The lock has a file of its own: the other one is replaced, and a lock on it would go with it.
+        with _beside(path, ".lock").open("w") as lock:  # closing it unlocks
+            await _get(lock)
+            book, before = _read(path, create=create)
             yield book
             after = to_json(book)
-            if after != before or not path.exists():
+            if after != before:
                 _replace(path, after)
-        finally:
-            os.close(lock)
     except OSError as error:
-        raise StoreUnavailableError(operation=str(path), problem=str(error)) from error
+        raise StoreUnavailableError(operation=f"work on {path}", problem=str(error)) from error
 
 
-async def _locked(path: Path) -> int:
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT)
-    for _ in range(_TRIES):
+async def _get(lock: IO[str]) -> None:
+    for attempt in range(_TRIES):
+        # Others hold the lock in real time, even where a test moves the clock of this store.
+        await asyncio.sleep(_PAUSE if attempt else 0)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return lock
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            await asyncio.sleep(_PAUSE)
-    os.close(lock)
-    raise TimeoutError
+            continue
+    raise TimeoutError(f"another process has had the lock for {_TRIES * _PAUSE:g} seconds")
+
+
+def _read(path: Path, *, create: bool) -> tuple[Book, bytes]:
+    if create and not path.exists():
+        return Book(), b""
+    content = path.read_bytes()
+    try:
+        return from_json(content, Book), content
+    except ValueError as error:
+        problem, remedy = f"leads to something else: {error}", "Choose another path."
+        raise StoreUrlError(url=str(path), problem=problem, remedy=remedy) from error
 
 
 def _replace(path: Path, content: bytes) -> None:
-    new = path.with_name(f"{path.name}.new")
+    new = _beside(path, ".new")
     with new.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
-    os.fsync(folder)
-    os.close(folder)
+    try:
+        os.fsync(folder)  # or a power cut may bring the old file back
+    finally:
+        os.close(folder)
+
+
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(path.name + ending)

@@ -1,24 +1,28 @@
-"""What this distribution answers to Kapusta's hook; named by the entry point in `pyproject.toml`."""
+"""What this distribution tells Kapusta of itself; `pyproject.toml` names this module as an entry point."""
 
 from collections.abc import Sequence
+from urllib.parse import unquote, urlsplit
 
-from kapusta.backend import Backend, BaseCRUD, Clock, hookimpl
-
-
-def _from_url(url: str, clock: Clock | None) -> BaseCRUD:
-    from ._crud import open_url
-
-    return open_url(url, clock)
-
-
-def _class() -> object:
-    from ._crud import JsonFileCRUD
-
-    return JsonFileCRUD
+from kapusta.backend import Backend, BaseCRUD, Clock, StoreUrlError, hookimpl
 
 
 @hookimpl
 def kapusta_backends() -> Sequence[Backend]:
-    return [
-        Backend(name="jsonfile", schemes=("jsonfile",), from_url=_from_url, exports={"JsonFileCRUD": _class})
-    ]
+    return [Backend(name="jsonfile", schemes=("jsonfile",), from_url=_open, exports={"JsonFileCRUD": _load})]
+
+
+def _open(url: str, clock: Clock | None) -> BaseCRUD:
+    parts = urlsplit(url)
+    if parts.netloc or not parts.path.strip("/"):
+        remedy = "Write jsonfile:///var/lib/app/tasks.json: three slashes, then the path from the root."
+        raise StoreUrlError(url=url, problem="names no file", remedy=remedy)
+    from ._crud import JsonFileCRUD
+
+    return JsonFileCRUD(unquote(parts.path), clock=clock)
+
+
+def _load() -> object:
+    # Every installed plugin is imported to ask what it offers; its engine waits until it is chosen.
+    from ._crud import JsonFileCRUD
+
+    return JsonFileCRUD

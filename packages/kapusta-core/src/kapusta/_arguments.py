@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from ._codec import Codec
-from ._errors import ArgumentError, TaskSignatureError, UnreadablePayloadError
+from ._errors import ArgumentError, ResultUnreadableError, TaskSignatureError, UnreadablePayloadError
 
 RESERVED: Final = "update_params"
 """The keyword that ``launch`` keeps for itself."""
@@ -95,10 +95,19 @@ class Arguments:
         return bound.args, bound.kwargs
 
     def decode_result(self, data: bytes) -> Any:
-        """A stored result as the function's return annotation says."""
-        if self._result is None:
-            self._result = self._decoder_of("return", self._hints().get("return", Any))
-        return self._result(data)
+        """A stored result as the function's return annotation says.
+
+        Raises:
+            ResultUnreadableError: it is something else.
+        """
+        try:
+            if self._result is None:
+                self._result = self._decoder_of("return", self._hints().get("return", Any))
+            return self._result(data)
+        except ArgumentError as problem:
+            raise ResultUnreadableError(task=self._task, problem=problem.problem) from problem
+        except ValueError as problem:
+            raise ResultUnreadableError(task=self._task, problem=str(problem)) from problem
 
     def _part(self, name: str, value: Any, decode: Callable[[bytes], Any]) -> msgspec.Raw:
         try:

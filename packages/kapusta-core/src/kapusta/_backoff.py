@@ -50,7 +50,7 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
 
     def _ceiling(self, failures: int) -> timedelta:
         try:
-            growth = self.factor ** max(0, failures - 1)
+            growth = float(self.factor) ** max(0, failures - 1)  # an int would grow without end
             return min(self.maximum, self.initial * growth)
         except OverflowError:
             return self.maximum if self.initial > ZERO else ZERO

@@ -22,13 +22,13 @@ def as_timedelta(option: str, value: Duration) -> timedelta:
         duration = value
     elif isinstance(value, bool) or not isinstance(value, (int, float)):
         raise KapustaValueError(option=option, value=value, problem="is no duration", remedy=_REMEDY)
-    elif math.isnan(value):
+    elif value != value:  # noqa: PLR0124 - NaN alone is not equal to itself; math.isnan fails on large integers
         raise KapustaValueError(option=option, value=value, problem="is not a number", remedy=_REMEDY)
     else:
         try:
             duration = timedelta(seconds=value)
         except OverflowError:
-            problem = "is infinite" if math.isinf(value) else "is too long"
+            problem = "is infinite" if value in (math.inf, -math.inf) else "is too long"
             raise KapustaValueError(
                 option=option, value=value, problem=problem, remedy="Give None for no limit."
             ) from None

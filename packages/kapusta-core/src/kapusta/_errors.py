@@ -172,6 +172,17 @@ class ResultNotStoredError(KapustaError, LookupError):
         super().__init__(f"Task {task_id} succeeded, but has no result: {reason or 'none was stored'}")
 
 
+class ResultUnreadableError(KapustaError, LookupError):
+    """A stored result does not fit the return annotation of the function, as it is here."""
+
+    def __init__(self, *, task: str, problem: str) -> None:
+        self.task, self.problem = task, problem
+        super().__init__(
+            f"A run of task '{task}' succeeded, but its stored result cannot be read here: {problem}. "
+            f"Mend the function's return annotation, or drop it to get plain JSON; the result stays stored."
+        )
+
+
 # --- stores -----------------------------------------------------------------------------------------
 
 

@@ -169,6 +169,7 @@ class TaskHandle(int, Generic[R]):
             TaskFailedError: it ended without a result, or is held; ``error.status`` says which.
             TaskNotFinishedError: it had not ended in time; it goes on.
             ResultNotStoredError: it succeeded, and its result could not be stored.
+            ResultUnreadableError: it succeeded, and its result does not fit the function's annotation.
             TaskNotFoundError: no task has this id.
         """
         result: R = await self._client.result(self, timeout)

@@ -386,12 +386,12 @@ class Capabilities(Record, frozen=True, kw_only=True):
 
 
 def to_json(records: Any) -> bytes:
-    """Encode records, or containers of records, as JSON; bytes become base64 text."""
+    """Encode records, or containers and dataclasses of records, as JSON; bytes become base64 text."""
     return msgspec.json.encode(records)
 
 
 def from_json(data: bytes, shape: type[Any]) -> Any:
-    """Decode what ``to_json`` encoded; *shape* is a record, or a container such as ``list[StoredTask]``.
+    """Decode what ``to_json`` encoded; *shape* is a record, a container such as ``list[StoredTask]``, or a dataclass.
 
     Raises:
         ValueError: *data* is not JSON, or not of that shape.

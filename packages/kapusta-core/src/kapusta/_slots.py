@@ -24,6 +24,8 @@ class Slots:
             TaskExecutionMode.async_: total,
         }
         self._taken = dict.fromkeys(TaskExecutionMode, 0)
+        self._last_taken = dict.fromkeys(TaskExecutionMode, 0)
+        self._takes = 0
 
     @property
     def taken(self) -> int:
@@ -32,23 +34,29 @@ class Slots:
 
     def take(self, mode: TaskExecutionMode) -> None:
         self._taken[mode] += 1
+        self._takes += 1
+        self._last_taken[mode] = self._takes
 
     def give_back(self, mode: TaskExecutionMode) -> None:
         self._taken[mode] -= 1
 
     def free(self, modes: Iterable[TaskExecutionMode]) -> dict[TaskExecutionMode, int]:
         """How many may be claimed of each of *modes*; in all never more than are free in all."""
-        room = {mode: self.limits[mode] - self._taken[mode] for mode in modes}
+        patient = sorted(modes, key=self._last_taken.__getitem__)
+        room = {mode: self.limits[mode] - self._taken[mode] for mode in patient}
         return share_out(self.total - self.taken, room)
 
 
 def share_out(total: int, room: Mapping[TaskExecutionMode, int]) -> dict[TaskExecutionMode, int]:
-    """Share *total* among modes with so much *room* each, as evenly as it goes; nobody starves."""
+    """Share *total* among modes with so much *room* each, as evenly as it goes.
+
+    Where there is less than one for each, those that come first in *room* get one.
+    """
+    hungry = [(wants, mode) for mode, wants in room.items() if wants > 0]
+    if total < len(hungry):
+        return {mode: 1 for _, mode in hungry[: max(0, total)]}
     shares: dict[TaskExecutionMode, int] = {}
-    hungry = sorted((wants, mode) for mode, wants in room.items() if wants > 0)
-    for served, (wants, mode) in enumerate(hungry):
-        share = min(wants, -(-total // (len(hungry) - served)))
-        if share > 0:
-            shares[mode] = share
-            total -= share
+    for served, (wants, mode) in enumerate(sorted(hungry)):
+        shares[mode] = min(wants, -(-total // (len(hungry) - served)))
+        total -= shares[mode]
     return shares

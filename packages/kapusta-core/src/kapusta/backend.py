@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _rules as rules
 from ._clock import Clock, SystemClock, Timer
 from ._crud import BaseCRUD, WakeKind
 from ._enums import FINAL, TaskExecutionMode, TaskStatus
@@ -85,5 +86,6 @@ __all__ = [
     "WakeKind",
     "from_json",
     "hookimpl",
+    "rules",
     "to_json",
 ]

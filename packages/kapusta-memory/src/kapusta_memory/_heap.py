@@ -28,17 +28,20 @@ class LazyHeap(Generic[K]):
     def __len__(self) -> int:
         return len(self._keys)
 
+    def size(self) -> int:
+        """How many entries are kept, forgotten ones included."""
+        return len(self._entries)
+
     def put(self, id: int, key: K) -> None:
         """Put *id* in, or give it another key."""
         self._keys[id] = key
         heappush(self._entries, (key, id))
-        if len(self._entries) > 2 * len(self._keys) + _SMALL:
-            self._entries = [(key, task_id) for task_id, key in self._keys.items()]
-            heapify(self._entries)
+        self._tidy()
 
     def discard(self, id: int) -> None:
         """Take *id* out, if it is in."""
-        self._keys.pop(id, None)
+        if self._keys.pop(id, None) is not None:
+            self._tidy()
 
     def first(self) -> tuple[K, int] | None:
         """The smallest entry."""
@@ -57,6 +60,11 @@ class LazyHeap(Generic[K]):
     def up_to(self, key: K) -> set[int]:
         """The ids whose key is at most *key*, at a cost of their number alone."""
         return set(self._walk(key))
+
+    def _tidy(self) -> None:
+        if len(self._entries) > 2 * len(self._keys) + _SMALL:
+            self._entries = [(key, task_id) for task_id, key in self._keys.items()]
+            heapify(self._entries)
 
     def _walk(self, limit: K) -> Iterator[int]:
         # Below an entry of a heap there is nothing smaller, so what lies below a later one is never looked at.

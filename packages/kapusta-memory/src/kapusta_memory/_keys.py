@@ -50,13 +50,16 @@ class Keys:
         if key is not None and not self._outlives(self._uses[key], now):
             del self._uses[key], self._of[id]
 
+    def size(self) -> int:
+        """How many uses are remembered."""
+        return max(len(self._uses), len(self._of), len(self._ends))
+
     def _drop_ended(self, now: datetime) -> None:
         # A key for a period outlives its task, so nobody else would ever drop it.
         while self._ends and self._ends[0][0] <= now:
-            ends, key = heappop(self._ends)
-            use = self._uses.get(key)
-            if use is not None and use.ends == ends:
-                del self._uses[key]
+            _, key = heappop(self._ends)
+            use = self._uses.pop(key, None)
+            if use is not None:
                 self._of.pop(use.task_id, None)
 
     def _lasts(self, use: _Use, now: datetime) -> bool:

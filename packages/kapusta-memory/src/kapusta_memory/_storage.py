@@ -115,6 +115,18 @@ class Storage:
                 self._ids = [each for each in self._ids if each in self._rows]
         return len(final)
 
+    def size(self) -> dict[str, int]:
+        """How many entries each part holds, forgotten ones included."""
+        return {
+            "rows": len(self._rows),
+            "ids": len(self._ids),
+            "keys": self._keys.size(),
+            "groups": self._waiting.size(),
+            "rescues": self._rescues.size(),
+            "deadlines": self._deadlines.size(),
+            "finishes": self._finishes.size(),
+        }
+
     def _add(self, task: NewTask, row: StoredTask, now: datetime) -> Added:
         there = self._rows.get(task.id)
         if there is not None:

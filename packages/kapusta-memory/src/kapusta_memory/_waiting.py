@@ -83,6 +83,10 @@ class Waiting:
                 etas += [first[0] for group in groups if (first := group.future.first()) is not None]
         return [task_id for _, task_id in sorted(taken)], min(etas, default=None)
 
+    def size(self) -> int:
+        """How many groups there are."""
+        return sum(len(queues) for names in self._groups.values() for queues in names.values())
+
     def _fitting(self, mode: TaskExecutionMode, request: ClaimRequest) -> Iterator[_Group]:
         names = self._groups.get(mode, {})
         for name in names.keys() & request.names:

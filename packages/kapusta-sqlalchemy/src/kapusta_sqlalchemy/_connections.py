@@ -121,7 +121,11 @@ class Connections:
                 _log.debug("a connection could not be closed in order: %s", error)
 
         task.add_done_callback(ended)
-        await asyncio.wait([task], timeout=_LINGER)
+        try:
+            await asyncio.wait([task], timeout=_LINGER)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=_LINGER)
+            raise
 
 
 async def _discard_opened(opening: asyncio.Task[Checkout]) -> None:

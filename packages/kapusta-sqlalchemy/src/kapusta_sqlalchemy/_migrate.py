@@ -66,22 +66,22 @@ async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool)
         StoreNotMigratedError: it must be migrated, and *migrate* is false.
     """
     shown = engine.url.render_as_string(hide_password=True)
-    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+    async with engine.connect() as connection:
         found = await read_identity(connection, dialect.tables)
-        if not _is_to_migrate(found, shown):
-            return
-        if not migrate:
-            raise StoreNotMigratedError(
-                store=shown,
-                found=None if found is None else str(found.schema_version),
-                needs=str(SCHEMA_VERSION),
-                command=f"python -m kapusta_sqlalchemy upgrade {shown}",
-            )
-        async with dialect.migrating(connection):
-            # Somebody else may have been faster while we waited for the lock.
-            found = await read_identity(connection, dialect.tables)
-            if _is_to_migrate(found, shown):
-                await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
+    if not _is_to_migrate(found, shown):
+        return
+    if not migrate:
+        raise StoreNotMigratedError(
+            store=shown,
+            found=None if found is None else str(found.schema_version),
+            needs=str(SCHEMA_VERSION),
+            command=f"python -m kapusta_sqlalchemy upgrade {shown}",
+        )
+    async with engine.connect() as connection, dialect.migrating(connection):
+        # Somebody else may have been faster while we waited for the lock.
+        found = await read_identity(connection, dialect.tables)
+        if _is_to_migrate(found, shown):
+            await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
 
 
 def _is_to_migrate(found: Identity | None, shown: str) -> bool:

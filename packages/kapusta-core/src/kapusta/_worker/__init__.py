@@ -12,7 +12,7 @@ import msgspec
 
 from .._codec import Codec
 from .._crud import BaseCRUD, WakeKind
-from .._enums import TaskExecutionMode, TaskStatus
+from .._enums import TaskStatus
 from .._errors import StillBusyError
 from .._executors import make_executors
 from .._executors._attempt import StopCause
@@ -207,8 +207,8 @@ class Worker:
         else:
             self._dispatcher.wake()
 
-    def _slot_freed(self, mode: TaskExecutionMode) -> None:
-        self._dispatcher.slot_freed(mode)
+    def _slot_freed(self) -> None:
+        self._dispatcher.slot_freed()
 
     def _make_room(self, crud: BaseCRUD) -> KeeperRoom:
         """The keeper's room; what it tells us comes over to our loop, whichever it lives on."""

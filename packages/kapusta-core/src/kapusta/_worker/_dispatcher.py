@@ -39,10 +39,10 @@ def until_next_claim(claims: Claims, longest: timedelta, resolution: timedelta) 
     return min(longest, max(ZERO, claims.next_due) + resolution)
 
 
-def still_hungry(slots: Mapping[TaskExecutionMode, int], claims: Claims) -> set[TaskExecutionMode]:
-    """Of which modes there may be more that is due: those not asked for, and those of which all slots were filled."""
+def exhausted(slots: Mapping[TaskExecutionMode, int], claims: Claims) -> set[TaskExecutionMode]:
+    """Of which modes nothing more is due: those that were asked for, and of which not all slots were filled."""
     taken = Counter(task.mode for task in claims.tasks)
-    return {mode for mode in TaskExecutionMode if taken[mode] >= slots.get(mode, 0)}
+    return {mode for mode, free in slots.items() if taken[mode] < free}
 
 
 class Dispatcher:
@@ -75,12 +75,14 @@ class Dispatcher:
         self.is_paused = False
 
     def wake(self) -> None:
-        """There may be something to claim."""
+        """There may be something to claim, of any mode."""
+        # Another set: a claim that is under way is about to strike modes from the one that it saw.
+        self._hungry = set(TaskExecutionMode)
         self._awake.set()
 
-    def slot_freed(self, mode: TaskExecutionMode) -> None:
-        """A slot is free again: that matters if there may be more of its mode than the last claim could take."""
-        if mode in self._hungry:
+    def slot_freed(self) -> None:
+        """A slot is free again: that matters if there may be more than the last claims could take."""
+        if self._hungry:
             self._awake.set()
 
     async def run(self, failures: Failures) -> None:
@@ -95,10 +97,12 @@ class Dispatcher:
             await self._sleep(pause)
 
     async def claim(self) -> int:
-        """Claim once, and start what was claimed; answer how many that were."""
-        async with self._claiming:
-            claims = await self._claim(self._free_slots())
-        return len(claims.tasks) if claims else 0
+        """Claim and start all that is due and has a slot; answer how many that were."""
+        self._hungry = set(TaskExecutionMode)
+        count = 0
+        while (claims := await self._claim_hungry()) is not None:
+            count += len(claims.tasks)
+        return count
 
     async def stop(self) -> None:
         """Claim nothing more, and return when no claim is under way; what a lost reply claimed is given back."""
@@ -113,19 +117,25 @@ class Dispatcher:
                     )
 
     async def _round(self) -> timedelta:
-        while True:
-            async with self._claiming:
-                slots = self._free_slots()
-                claims = await self._claim(slots)
-            if claims is None:
-                self._hungry = set(TaskExecutionMode)
-                return self._longest
-            self._hungry = still_hungry(slots, claims)
-            if self.is_paused or self._hungry.isdisjoint(self._free_slots()):
-                return until_next_claim(claims, self._longest, self._resolution)
+        """Claim until the slots are full or nothing more is due; answer how long to sleep."""
+        pause = self._longest
+        while not self.is_paused and (claims := await self._claim_hungry()) is not None:
+            pause = min(pause, until_next_claim(claims, self._longest, self._resolution))
+        return pause
 
-    def _free_slots(self) -> dict[TaskExecutionMode, int]:
-        return {} if self._settler.is_backlogged else self._slots.free(TaskExecutionMode)
+    async def _claim_hungry(self) -> Claims | None:
+        """Claim of the modes of which more may be due; ``None`` if there is no such mode, or no slot for it.
+
+        With fewer free slots than modes not all can be asked at once: a slot that was offered to a mode of which
+        nothing is due goes to the next one, and not to sleep.
+        """
+        async with self._claiming:
+            hungry = self._hungry
+            slots = {} if self._settler.is_backlogged else self._slots.free(hungry)
+            claims = await self._claim(slots)
+        if claims is not None:
+            hungry -= exhausted(slots, claims)
+        return claims
 
     async def _claim(self, slots: dict[TaskExecutionMode, int]) -> Claims | None:
         """Claim and start; ``None`` if nothing can be taken now."""
@@ -161,7 +171,7 @@ class Dispatcher:
 
     async def _sleep(self, pause: timedelta) -> None:
         clock = self._store.clock
-        timer = clock.call_at(clock.monotonic() + pause.total_seconds(), self._awake.set)
+        timer = clock.call_at(clock.monotonic() + pause.total_seconds(), self.wake)
         try:
             await self._awake.wait()
         finally:

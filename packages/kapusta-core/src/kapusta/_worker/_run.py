@@ -53,7 +53,7 @@ class Runner:
         codec: Codec,
         lease: timedelta,
         max_result_bytes: int,
-        slot_freed: Callable[[TaskExecutionMode], object],
+        slot_freed: Callable[[], object],
         logger: logging.Logger,
     ) -> None:
         self._registry, self._executors = registry, executors
@@ -186,7 +186,7 @@ class Runner:
 
     def _free(self, run: Run) -> None:
         self._slots.give_back(run.task.mode)
-        self._slot_freed(run.task.mode)
+        self._slot_freed()
 
     def _report(self, run: Run, change: Change, answer: ChangeAnswer) -> None:
         if answer is ChangeAnswer.refused:

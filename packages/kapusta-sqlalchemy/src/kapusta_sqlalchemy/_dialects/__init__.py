@@ -19,6 +19,7 @@ from kapusta.backend import (
     ClaimRequest,
     Claims,
     Clock,
+    MissingDriverError,
     NewTask,
     Renewed,
     RenewRequest,
@@ -155,10 +156,17 @@ def choose(url: URL) -> type[Dialect]:
 
     Raises:
         StoreUrlError: there is none.
+        MissingDriverError: there is, without its driver.
     """
     if url.drivername in KNOWN:
-        from ._sqlite import SQLite
-
+        try:
+            from ._sqlite import SQLite
+        except ModuleNotFoundError as error:
+            if error.name != "aiosqlite":
+                raise
+            raise MissingDriverError(
+                url=url.render_as_string(hide_password=True), driver=error.name, install="kapusta-sqlalchemy"
+            ) from error
         return SQLite
     backend, _, driver = url.drivername.partition("+")
     raise StoreUrlError(

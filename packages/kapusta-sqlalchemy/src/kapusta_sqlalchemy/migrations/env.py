@@ -1,4 +1,4 @@
-"""What Alembic runs: our revisions, on a connection and for tables that the caller gives."""
+"""What Alembic runs: our revisions, for the tables and in the transaction that the caller gives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ context.configure(
     target_metadata=_tables.metadata,
     version_table=_tables.version.name,
     version_table_schema=_tables.schema,
-    transactional_ddl=False,  # the caller has begun the transaction, under a lock, and ends it
 )
 with context.begin_transaction():
     context.run_migrations(prefix=_tables.prefix, schema=_tables.schema)

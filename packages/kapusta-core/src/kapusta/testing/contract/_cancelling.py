@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Final
 
+from kapusta._clock import SystemClock
 from kapusta._crud import BaseCRUD
 from kapusta._enums import TaskStatus
 from kapusta._records import RenewRequest, StoredTask, TaskQuery
@@ -16,7 +17,7 @@ from .._examples import HOUR, LEASE, add, claim, found, look, renewed_all, reque
 from .._law import law
 from .._stage import Stage
 
-T = TypeVar("T")
+_CLOCK: Final = SystemClock()
 
 
 async def _cancelled_everywhere(operation: Callable[[], Awaitable[object]]) -> AsyncIterator[bool]:
@@ -28,7 +29,7 @@ async def _cancelled_everywhere(operation: Callable[[], Awaitable[object]]) -> A
     while True:
         doing = asyncio.ensure_future(operation())
         for _ in range(turns):
-            await asyncio.sleep(0)
+            await _CLOCK.sleep(0)
         doing.cancel()
         ended = False
         with suppress(asyncio.CancelledError):

@@ -61,14 +61,16 @@ class FencingLaws:
         assert await look(store, given.id) == given
 
     @law
-    async def test_the_answer_to_a_run_that_was_lost_is_refused_once_there_is_another(self, stage: Stage) -> None:
+    async def test_the_answer_to_a_run_that_was_lost_is_refused_once_there_is_another(
+        self, stage: Stage
+    ) -> None:
         """A zombie's answer to run 1 is refused while run 2 goes on, even if both are its own; run 2's is accepted.
 
         If it fails: the fence asks for status and worker, which are the same again, and not for the run.
         """
         store, other = await stage.open_all(2)
         first = await started(store, worker="ann")
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
         await other.change_tasks([reaped(first)])
         second = await reclaimed(other, "ann")
 
@@ -86,7 +88,7 @@ class FencingLaws:
         """
         store, other = await stage.open_all(2)
         given = await started(store)
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
 
         rescued = await answer(other, reaped(given))
 
@@ -117,7 +119,7 @@ class FencingLaws:
         """
         store = await stage.open()
         given = await started(store)
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
         await store.change_tasks([reaped(given, status=TaskStatus.held)])
         by_hand = changed(given, Guard.resting, status=TaskStatus.held, raise_run=True)
 
@@ -195,7 +197,7 @@ class FencingLaws:
         """
         store, other = await stage.open_all(2)
         given = await started(store)
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
         await other.change_tasks([reaped(given, status=TaskStatus.held, crashes=1)])
 
         late = await answer(store, settled(given, result=b"late", crashes=0))
@@ -213,7 +215,7 @@ class FencingLaws:
         """
         store = await stage.open()
         given = await started(store, worker="ann")
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
         await store.change_tasks([reaped(given, status=TaskStatus.held)])
 
         other = await answer(store, settled(given).replace(worker="bob"))
@@ -247,7 +249,7 @@ class FencingLaws:
         stage.clock.shift(minutes=38)
         before = await answer(store, reaped(given))
 
-        stage.clock.shift(minutes=2)
+        await stage.reach(store, minutes=2)
 
         assert before == "refused"
         assert await answer(store, reaped(given)) == "accepted"
@@ -266,7 +268,7 @@ class FencingLaws:
         at_once = await answer(other, reaped(given))
         stage.clock.shift(minutes=78)
         within_its_third = await answer(other, reaped(given))
-        stage.clock.shift(minutes=2)
+        await stage.reach(store, minutes=2)
 
         assert (at_once, within_its_third) == ("refused", "refused")
         assert await answer(other, reaped(given)) == "accepted"
@@ -279,7 +281,7 @@ class FencingLaws:
         """
         store, other = await stage.open_all(2)
         first = await started(store)
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
 
         answers = [await answer(store, reaped(first)), await answer(other, reaped(first))]
         await reclaimed(store, "bob")
@@ -300,7 +302,7 @@ class FencingLaws:
         stage.clock.shift(minutes=55)
         before = await answer(store, overdue)
 
-        stage.clock.shift(minutes=5)
+        await stage.reach(store, minutes=5)
 
         assert before == "refused"
         assert await answer(store, overdue) == "accepted"

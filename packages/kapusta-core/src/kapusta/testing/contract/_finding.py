@@ -66,6 +66,7 @@ class FindingLaws:
         pages = [0]
         while page := await found(store, names=frozenset({"even"}), after_id=pages[-1], limit=7):
             pages += page
+            assert len(pages) <= 26
 
         assert pages[1:] == [each.id for each in new[::2]]
         assert await found(store, ids=frozenset(pages[1:4]), after_id=pages[2]) == [pages[3]]
@@ -178,7 +179,7 @@ class FindingLaws:
         before = await found(store, guards=expired)
         alive = await started(store)
 
-        stage.clock.shift(minutes=2)
+        await stage.reach(store, minutes=2)
 
         assert before == []
         assert await found(store, guards=expired) == [gone.id]
@@ -201,7 +202,7 @@ class FindingLaws:
         stage.clock.shift(minutes=55)
         before = await found(store, guards=overdue)
 
-        stage.clock.shift(minutes=5)
+        await stage.reach(store, minutes=5)
 
         assert before == []
         assert await found(store, guards=overdue) == [late.id]
@@ -223,7 +224,7 @@ class FindingLaws:
 
         stage.clock.shift(hours=2)
         within = await found(store, guards=overdue)
-        stage.clock.shift(hours=1)
+        await stage.reach(store, hours=1)
 
         assert within == []
         assert await found(store, guards=overdue) == [longer.id]

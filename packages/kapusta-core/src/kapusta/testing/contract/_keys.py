@@ -206,7 +206,7 @@ class UniqueKeyLaws:
 
         stage.clock.shift(minutes=55)
         within = await user_of(store)
-        stage.clock.shift(minutes=5)
+        await stage.reach(store, minutes=5)
 
         assert within == given.id
         assert await user_of(store) is None
@@ -220,7 +220,7 @@ class UniqueKeyLaws:
         store = await stage.open()
         await store.add_tasks([keyed(until=UniqueUntil.period, period=HOUR)])
 
-        stage.clock.shift(hours=1)
+        await stage.reach(store, hours=1)
 
         assert await user_of(store) is None
 
@@ -252,7 +252,7 @@ class UniqueKeyLaws:
         await store.delete_tasks([given.id])
         within = await user_of(store)
 
-        stage.clock.shift(hours=1)
+        await stage.reach(store, hours=1)
 
         assert within == given.id
         assert await user_of(store) is None

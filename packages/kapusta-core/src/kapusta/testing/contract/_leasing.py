@@ -77,7 +77,7 @@ class LeasingLaws:
         await renewed(store, given, lease=timedelta(minutes=3))
 
         assert near((await look(store, given.id)).lease_end, now + timedelta(minutes=3))
-        stage.clock.shift(minutes=4)
+        stage.clock.shift(minutes=5)
         assert await found(store, guards=frozenset({Guard.expired})) == [given.id]
         assert await answer(store, reaped(given)) == "accepted"
 
@@ -105,7 +105,7 @@ class LeasingLaws:
         """
         store, other = await stage.open_all(2)
         given = await started(store, worker="ann")
-        stage.clock.shift(minutes=40)
+        stage.clock.shift(minutes=45)
         await other.change_tasks([reaped(given)])
 
         waiting = await renewed(store, given)

@@ -117,16 +117,14 @@ class OrderingLaws:
         If it fails: the limit is applied before the order, or to each name or queue by itself.
         """
         store = await stage.open()
-        now = await stage.now(store)
-        new = [
-            task(name=name, queue=queue, priority=priority, eta=now - HOUR)
-            for priority, (name, queue) in enumerate([("a", "x"), ("b", "y"), ("a", "y"), ("b", "x")])
-        ]
+        names = frozenset("abcd")
+        new = [task(name=name, queue=queue) for name in sorted(names) for queue in "wxyz"]
+        new = [each.replace(priority=priority * 7 % 16) for priority, each in enumerate(new)]
         await store.add_tasks(new)
 
-        given = await claimed(store, names=frozenset({"a", "b"}), slots={SYNC: 3})
+        given = await claimed(store, names=names, slots={SYNC: 5})
 
-        assert given == [new[3].id, new[2].id, new[1].id]
+        assert given == [each.id for each in sorted(new, key=lambda each: -each.priority)[:5]]
 
     @law
     async def test_what_cannot_be_claimed_hides_nothing(self, stage: Stage) -> None:
@@ -201,19 +199,21 @@ class OrderingLaws:
 
     @law
     async def test_next_due_is_told_along_with_tasks(self, stage: Stage) -> None:
-        """A claim that gives tasks tells the next eta as well.
+        """A claim that gives tasks tells the next eta as well, and at that eta the task is there.
 
-        If it fails: it is asked for only when the claim comes back empty.
+        If it fails: it is asked for only when the claim comes back empty, or the claim takes more than it gives.
         """
         store = await stage.open()
-        new = task()
-        await store.add_tasks([new, task(delay=HOUR)])
+        new, later = task(), task(delay=HOUR)
+        await store.add_tasks([new, later])
 
         claims = await claim(store)
+        stage.clock.shift(hours=2)
 
         assert [each.id for each in claims.tasks] == [new.id]
         assert claims.next_due is not None
         assert abs(claims.next_due - HOUR) < SLACK
+        assert await claimed(store) == [later.id]
 
     @law
     async def test_a_due_task_that_was_not_taken_does_not_shorten_next_due(self, stage: Stage) -> None:
@@ -261,7 +261,9 @@ class OrderingLaws:
         If it fails: ``next_due`` does not look at the deadline.
         """
         store = await stage.open()
-        await store.add_tasks([task(delay=2 * HOUR, overdue_after=HOUR)])
+        await store.add_tasks(
+            [task(delay=2 * HOUR, overdue_after=HOUR), task(delay=HOUR, overdue_after=HOUR)]
+        )
 
         claims = await claim(store)
 

@@ -170,7 +170,7 @@ class RacingLaws:
         store, other = await stage.open_all(2)
         for turn in range(10):
             given = await started(store)
-            stage.clock.shift(minutes=40)
+            stage.clock.shift(minutes=45)
             rescue = reaped(given, delay=timedelta(days=1000))
             if turn % 2:
                 by_holder, by_reaper = await asyncio.gather(
@@ -232,7 +232,7 @@ class RacingLaws:
         store, other = await stage.open_all(2)
         for turn in range(10):
             given = await started(store)
-            stage.clock.shift(minutes=40)
+            stage.clock.shift(minutes=45)
             rescue = reaped(given, status=TaskStatus.held)
             if turn % 2:
                 kept, rescued = await asyncio.gather(renewed(store, given), answer(other, rescue))

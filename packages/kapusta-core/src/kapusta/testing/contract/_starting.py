@@ -190,6 +190,7 @@ class StartingLaws:
         assert isinstance(store.capabilities, Capabilities)
         assert store.twin().capabilities == store.capabilities
         assert store.capabilities.time_resolution > timedelta(0)
+        assert store.capabilities.poll_interval is None or store.capabilities.poll_interval > timedelta(0)
         assert store.protocol == BaseCRUD.protocol
 
     @law

@@ -39,6 +39,8 @@ _TOKENS: Final = "SELECT id, token FROM {task} WHERE id IN ({0})"
 _PREPARE: Final = f"""
 CREATE TEMP TABLE IF NOT EXISTS {{stage}} (
   place INTEGER PRIMARY KEY, {_FIELDS}, key, until, period, outcome, taken_by);
+CREATE INDEX IF NOT EXISTS {{stage_id}} ON {{stage_name}} (id);
+CREATE INDEX IF NOT EXISTS {{stage_key}} ON {{stage_name}} (key);
 DELETE FROM {{stage}};
 """
 
@@ -86,7 +88,7 @@ async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[New
     if len(new) < len(tasks):
         text, ids = listed([task.id for task in tasks])
         rows = await connection.execute_fetchall(sql.fill(_TOKENS, text), ids)
-        tokens = {id: token for id, token in rows}
+        tokens = {row[0]: row[1] for row in rows}
     return [Added(id=task.id, outcome=_outcome(task, new, tokens)) for task in tasks]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from aiosqlite import Connection
@@ -37,30 +38,47 @@ class MadeCheckout(SQLiteCheckout):
         self._taken.close()
 
     async def discard(self) -> None:
-        await self.connection.interrupt()
+        await _interrupt(self.connection)
         self._taken.detach()
         await self.connection.close()
 
 
 class GivenCheckout(SQLiteCheckout):
-    """From a user's engine: put into autocommit for the operation, and back."""
+    """From a user's engine: in autocommit for the operation, then as it was.
+
+    Not by SQLAlchemy's ``isolation_level``, which afterwards sets its own default instead of what a listener
+    of the user's has set.
+    """
 
     def __init__(self, taken: AsyncConnection, driver: Connection) -> None:
         self._taken = taken
         self.connection = driver
+        self._before: Any = driver.isolation_level
+        driver.isolation_level = None
 
     @classmethod
     async def take(cls, engine: AsyncEngine) -> GivenCheckout:
-        taken = await engine.execution_options(isolation_level="AUTOCOMMIT").connect()
-        return cls(taken, _driver_of(await taken.get_raw_connection()))
+        taken = await engine.connect()
+        return cls(taken, await driver_of(taken))
 
     def give_back(self) -> Coroutine[Any, Any, None]:
+        self.connection.isolation_level = self._before
         return self._taken.close()
 
     async def discard(self) -> None:
-        await self.connection.interrupt()
+        await _interrupt(self.connection)
         await self._taken.invalidate()
         await self._taken.close()
+
+
+async def driver_of(connection: AsyncConnection) -> Connection:
+    """Aiosqlite's connection under SQLAlchemy's."""
+    return _driver_of(await connection.get_raw_connection())
+
+
+async def _interrupt(connection: Connection) -> None:
+    with suppress(ValueError):  # aiosqlite's word for a connection that somebody has closed before
+        await connection.interrupt()
 
 
 def _driver_of(taken: PoolProxiedConnection) -> Connection:

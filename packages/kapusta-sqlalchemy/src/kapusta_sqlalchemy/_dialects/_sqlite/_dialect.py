@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final
 
 from aiosqlite import Connection
 from sqlalchemy import URL, event
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
@@ -32,11 +35,11 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding
-from ._checkouts import GivenCheckout, MadeCheckout
-from ._file import check_path, path_of
-from ._opening import prepare
+from ._checkouts import GivenCheckout, MadeCheckout, driver_of
+from ._file import check_path, identity
+from ._opening import not_a_database, prepare
 from ._sql import Sql
-from ._trouble import ERRORS, trouble_of
+from ._trouble import ERRORS, FileReplacedError, trouble_of
 from ._watching import watching
 
 # Nothing ends a wait for a lock within SQLite, so it is short, and repeated: a cancelled operation ends soon.
@@ -63,6 +66,8 @@ class SQLite(Dialect):
     def __init__(self, tables: Tables, clock: Clock) -> None:
         super().__init__(tables, clock)
         self._sql = Sql(tables)
+        self._path = Path()
+        self._file: tuple[int, int] | None = None
 
     # --- opening ------------------------------------------------------------------------------------
 
@@ -75,29 +80,43 @@ class SQLite(Dialect):
             pool_size=self.writers + self.readers,
             max_overflow=0,
             pool_reset_on_return=None,
+            pool_use_lifo=True,  # the connection that has just prepared these statements
             connect_args={"timeout": _BUSY_SECONDS, "cached_statements": 256},
         )
         event.listen(engine.sync_engine, "connect", _make_durable)
         return engine
 
     async def prepare(self, engine: AsyncEngine) -> None:
-        await prepare(engine, check_path(engine.url))
+        path = check_path(engine.url)
+        try:
+            async with engine.connect() as connection:
+                checkout = GivenCheckout(connection, await driver_of(connection))
+                try:
+                    await prepare(checkout.connection, engine.url)
+                finally:
+                    await checkout.give_back()
+        except (sqlite3.Error, DBAPIError) as error:
+            if better := not_a_database(error, engine.url):
+                raise better from error
+            raise
+        self._path, self._file = path, identity(path)
 
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
-        await connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
+        async with connection.begin():
+            driver = await driver_of(connection)
+            if not driver.in_transaction:  # a listener of the user's may have begun one
+                await driver.execute_fetchall("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            await connection.exec_driver_sql("ROLLBACK")
-            raise
-        await connection.exec_driver_sql("COMMIT")
 
     def at_once(self, engine: AsyncEngine, *, made: bool) -> bool:
         pool = engine.pool
         return made and isinstance(pool, AsyncAdaptedQueuePool) and pool.checkedin() > 0
 
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
+        # SQLite would go on writing into a file that has no name any more, and nobody would ever read it.
+        if identity(self._path) != self._file:
+            raise FileReplacedError(f"the file {self._path} was deleted or replaced since startup()")
         return await (MadeCheckout.take(engine) if made else GivenCheckout.take(engine))
 
     def trouble(self, error: Exception) -> Trouble | None:
@@ -128,9 +147,11 @@ class SQLite(Dialect):
         return await _finding.delete(connection, self._sql, self._offset, ids)
 
     def listen(
-        self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
+        self,
+        engine: AsyncEngine,  # noqa: ARG002 - a file is watched without
+        wake: Callable[[WakeKind], None],
     ) -> AbstractAsyncContextManager[None]:
-        return watching(path_of(engine.url), self._sql, wake)
+        return watching(self._path, self._sql, wake)
 
 
 def _make_durable(connection: Any, _record: object) -> None:

@@ -8,7 +8,6 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Final
 
-from sqlalchemy import Table
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from ..._rows import LAST_INSTANT
@@ -28,11 +27,15 @@ class Sql:
     """Fills templates in; the same template and lists give the same text, which a driver has prepared."""
 
     def __init__(self, tables: Tables) -> None:
-        quote = sqlite_dialect().identifier_preparer.format_table
+        preparer = sqlite_dialect().identifier_preparer
+        stage = preparer.quote_identifier(f"{tables.prefix}stage")
         self._names = {
-            "task": quote(tables.task),
-            "key": quote(tables.unique_key),
-            "stage": f"temp.{quote(Table(f'{tables.prefix}stage', tables.metadata.__class__()))}",
+            "task": preparer.format_table(tables.task),
+            "key": preparer.format_table(tables.unique_key),
+            "stage": f"temp.{stage}",
+            "stage_name": stage,
+            "stage_id": f"temp.{preparer.quote_identifier(f'ix_{tables.prefix}stage_id')}",
+            "stage_key": f"temp.{preparer.quote_identifier(f'ix_{tables.prefix}stage_key')}",
             "columns": ", ".join(column.name for column in tables.task.columns),
             "now": _NOW.format("?"),
             "last": str(LAST_INSTANT),
@@ -58,10 +61,11 @@ def marks(count: int) -> str:
     return ", ".join("?" * count)
 
 
-def listed(wanted: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+def listed(wanted: Sequence[Any]) -> tuple[str, list[Any]]:
     """The marks and the parameters of ``IN`` with these; their number is rounded up as in `values`."""
-    padded = _round_up(len(wanted))
-    return marks(padded), [*wanted, *wanted[-1:] * (padded - len(wanted))]
+    parameters = list(wanted)
+    parameters += parameters[-1:] * (_round_up(len(wanted)) - len(wanted))
+    return marks(len(parameters)), parameters
 
 
 def _round_up(count: int) -> int:

@@ -22,7 +22,12 @@ _CANNOT: Final = {
 }
 _PRIMARY: Final = 0xFF  # the low byte of an extended code is the code
 
-ERRORS: Final = (sqlite3.Error, DBAPIError, PoolTimeoutError, ValueError)
+
+class FileReplacedError(Exception):
+    """The path leads to another file than the one that is open, or to none."""
+
+
+ERRORS: Final = (sqlite3.Error, DBAPIError, PoolTimeoutError, ValueError, FileReplacedError)
 
 
 def code_of(error: BaseException | None) -> int | None:
@@ -33,6 +38,8 @@ def code_of(error: BaseException | None) -> int | None:
 
 
 def trouble_of(error: Exception) -> Trouble | None:
+    if isinstance(error, FileReplacedError):
+        return Trouble(str(error))
     if isinstance(error, PoolTimeoutError):
         return Trouble("every connection of the pool is in use")
     cause = error.orig if isinstance(error, DBAPIError) else error

@@ -1,0 +1,87 @@
+"""The tasks of one Kapusta, by name and alias."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kapusta import DuplicateTaskError, TaskExecutionMode
+from kapusta._arguments import Arguments
+from kapusta._codec import JsonCodec
+from kapusta._options import Policy, TaskOptions
+from kapusta._registry import Registry
+from kapusta._spec import TaskSpec
+
+
+def first() -> None:
+    """A task."""
+
+
+def second() -> None:
+    """Another."""
+
+
+def spec(name: str, *aliases: str, function: Callable[..., Any] = first) -> TaskSpec:
+    """A registered function."""
+    return TaskSpec(
+        name=name,
+        aliases=aliases,
+        function=function,
+        is_async=False,
+        arguments=Arguments(name, function, JsonCodec()),
+        options=TaskOptions(execution_mode=TaskExecutionMode.sync, policy=Policy()),
+        importable=None,
+    )
+
+
+def test_a_task_is_found_by_its_name_and_by_its_aliases() -> None:
+    """A task that was renamed still runs what is stored under its old name."""
+    registry = Registry()
+    invoice = spec("invoice", "bill", "send_bill")
+
+    registry.add(invoice)
+
+    assert [registry.get(name) for name in ("invoice", "bill", "send_bill", "other")] == [invoice] * 3 + [
+        None
+    ]
+    assert registry.names == {"invoice", "bill", "send_bill"}
+    assert list(registry) == [invoice]
+
+
+@pytest.mark.parametrize(
+    ("there", "new", "name"),
+    [
+        (spec("a"), spec("a", function=second), "a"),
+        (spec("a"), spec("b", "a", function=second), "a"),
+        (spec("a", "old"), spec("old", function=second), "old"),
+        (spec("a", "old"), spec("b", "old", function=second), "old"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_and_changes_nothing(
+    there: TaskSpec, new: TaskSpec, name: str
+) -> None:
+    """Neither of two functions of one name silently replaces the other; the message shows where both are."""
+    registry = Registry()
+    registry.add(there)
+
+    with pytest.raises(DuplicateTaskError) as caught:
+        registry.add(new)
+
+    assert caught.value.name == name
+    assert f"{__name__}.first (task 'a')" in str(caught.value)
+    assert f"{__name__}.second (task '{new.name}')" in str(caught.value)
+    assert list(registry) == [there]
+    assert registry.names == {there.name, *there.aliases}
+
+
+@pytest.mark.parametrize("confused", [spec("a", "a"), spec("a", "b", "b")])
+def test_a_task_that_goes_by_one_name_twice_is_refused(confused: TaskSpec) -> None:
+    """It is a slip of the pen, and nothing of it is registered."""
+    registry = Registry()
+
+    with pytest.raises(DuplicateTaskError):
+        registry.add(confused)
+
+    assert registry.names == frozenset()
