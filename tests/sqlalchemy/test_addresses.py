@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from kapusta.backend import Capabilities, MissingDriverError, StoreError, StoreUnavailableError, StoreUrlError
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -126,7 +127,7 @@ async def test_a_read_only_file_says_so(url: str, path: Path) -> None:
 
 async def test_a_full_disk_says_so_and_is_survived(url: str, path: Path) -> None:
     """When the file cannot grow, the launch raises `StoreUnavailableError`; once it can, the next succeeds."""
-    engine = create_async_engine(url, pool_size=1, max_overflow=0)
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0)
     crud = AlchemyCRUD(engine)
     await crud.startup()
     async with engine.connect() as connection:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from kapusta.backend import (
     Guard,
@@ -86,7 +87,7 @@ async def test_cancelling_at_random_leaves_nothing_behind(store: AlchemyCRUD, pa
 @pytest.mark.parametrize("seed", range(2))
 async def test_a_given_engine_is_left_clean_too(url: str, path: Path, seed: int) -> None:
     """The pool of the user's engine gets every connection back, outside of any transaction."""
-    engine = create_async_engine(url, pool_size=2, max_overflow=1)
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, pool_size=2, max_overflow=1)
     crud = AlchemyCRUD(engine)
     await crud.startup()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool, StaticPool
 
 from kapusta.backend import StoreUnavailableError, StoreUrlError, TaskQuery, UniqueKey
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -34,7 +34,7 @@ async def _live(crud: AlchemyCRUD) -> None:
 @pytest.fixture
 async def engine(url: str) -> AsyncIterator[AsyncEngine]:
     """A user's engine."""
-    engine = create_async_engine(url)
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool)
     yield engine
     await engine.dispose()
 
@@ -91,7 +91,13 @@ async def test_an_engine_that_begins_by_itself_works(engine: AsyncEngine, begin:
 @pytest.mark.parametrize("level", ["DEFERRED", "IMMEDIATE"])
 async def test_a_connection_comes_back_as_it_was(url: str, level: str) -> None:
     """The isolation level that the user chose is there again after our operations."""
-    engine = create_async_engine(url, connect_args={"isolation_level": level}, pool_size=1, max_overflow=0)
+    engine = create_async_engine(
+        url,
+        poolclass=AsyncAdaptedQueuePool,
+        connect_args={"isolation_level": level},
+        pool_size=1,
+        max_overflow=0,
+    )
     crud = AlchemyCRUD(engine)
     await crud.startup()
     await _live(crud)
@@ -155,7 +161,9 @@ async def test_any_pool_will_do(url: str, pool: type[NullPool | StaticPool]) -> 
 
 async def test_a_pool_in_use_is_named(url: str) -> None:
     """When the user's own work holds every connection, the call says so instead of waiting for ever."""
-    engine = create_async_engine(url, pool_size=1, max_overflow=0, pool_timeout=0.05)
+    engine = create_async_engine(
+        url, poolclass=AsyncAdaptedQueuePool, pool_size=1, max_overflow=0, pool_timeout=0.05
+    )
     crud = AlchemyCRUD(engine)
     await crud.startup()
     async with engine.connect():
@@ -170,7 +178,7 @@ async def test_a_pool_in_use_is_named(url: str) -> None:
 @pytest.mark.skipif(not hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL"), reason="needs Python 3.12")
 async def test_an_engine_that_is_always_in_a_transaction_is_refused(url: str) -> None:
     """With `autocommit=False` nothing we write would ever be committed: better no start than a silent loss."""
-    engine = create_async_engine(url, connect_args={"autocommit": False})
+    engine = create_async_engine(url, poolclass=AsyncAdaptedQueuePool, connect_args={"autocommit": False})
 
     with pytest.raises(StoreUrlError, match="never outside a transaction"):
         await AlchemyCRUD(engine).startup()

@@ -46,6 +46,9 @@ class BaseCRUD(ABC):
     - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, and
       the operation may be repeated. Conflicts between writers are repeated inside the backend first.
 
+    - What a backend waits for in the world, such as a lock or a socket, it awaits by asyncio. ``clock.sleep``
+      is for what waits for time: a clock that a test moves would never end it.
+
     Subclasses take ``clock=`` and hand it to ``super().__init__``.
     """
 
@@ -74,7 +77,7 @@ class BaseCRUD(ABC):
         another event loop too.
 
         Raises:
-            StoreUrlError: the address leads to no store that this backend can use.
+            StoreUrlError: the address leads to no store that this backend can use, and cannot: a folder is missing.
             MissingDriverError: a library is missing; the error says which extra to install.
             StoreTooNewError: a newer version has migrated the store.
             StoreUnavailableError: the store cannot be reached.

@@ -18,7 +18,7 @@ from ._records import MAX_ID, Change, ChangeAnswer, StoredTask, TaskQuery
 from ._store import Store
 from .types import Duration, TaskId
 
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _LOOK_AGAIN: Final = Backoff(initial=timedelta(milliseconds=50), maximum=timedelta(seconds=1), jitter=False)
 
@@ -134,7 +134,7 @@ class TaskClient:
             del self._waiting[task_id]
 
 
-class TaskHandle(int, Generic[R]):
+class TaskHandle(int, Generic[R_co]):
     """The id of a launched task, which can be asked about it.
 
     It is an ``int``: it compares, prints, pickles and encodes as the id, and the id alone is enough for
@@ -143,7 +143,7 @@ class TaskHandle(int, Generic[R]):
 
     _client: TaskClient
 
-    def __new__(cls, task_id: TaskId, client: TaskClient) -> TaskHandle[R]:
+    def __new__(cls, task_id: TaskId, client: TaskClient) -> TaskHandle[R_co]:
         handle = super().__new__(cls, task_id)
         handle._client = client
         return handle
@@ -159,7 +159,7 @@ class TaskHandle(int, Generic[R]):
         """
         return await self._client.status(self)
 
-    async def result(self, timeout: Duration | None = None) -> R:
+    async def result(self, timeout: Duration | None = None) -> R_co:
         """Wait until the task has ended, and answer what its function returned.
 
         Args:
@@ -172,7 +172,7 @@ class TaskHandle(int, Generic[R]):
             ResultUnreadableError: it succeeded, and its result does not fit the function's annotation.
             TaskNotFoundError: no task has this id.
         """
-        result: R = await self._client.result(self, timeout)
+        result: R_co = await self._client.result(self, timeout)
         return result
 
     async def cancel(self) -> bool:

@@ -88,16 +88,8 @@ class Connections:
         return answer
 
     async def _take(self, seats: asyncio.Semaphore) -> Checkout:
-        opening: asyncio.Task[Checkout] | None = None
         try:
-            if self._dialect.at_once(self._engine, made=self._made):
-                return await self._dialect.checkout(self._engine, made=self._made)
-            # Not cut short with its caller: a connection half open would be nobody's to close.
-            opening = asyncio.create_task(self._dialect.checkout(self._engine, made=self._made))
-            return await asyncio.shield(opening)
-        except asyncio.CancelledError:
-            await self._end(None if opening is None else _discard_opened(opening), seats)
-            raise
+            return await self._dialect.checkout(self._engine, made=self._made)
         except BaseException:
             seats.release()
             raise
@@ -126,7 +118,3 @@ class Connections:
         except asyncio.CancelledError:
             await asyncio.wait([task], timeout=_LINGER)
             raise
-
-
-async def _discard_opened(opening: asyncio.Task[Checkout]) -> None:
-    await (await opening).discard()

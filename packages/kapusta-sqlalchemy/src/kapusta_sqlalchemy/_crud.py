@@ -38,6 +38,7 @@ from ._dialects import Dialect, choose
 from ._migrate import ensure_schema
 from ._patience import patiently
 from ._tables import PREFIX, build_tables
+from ._whole import opened_whole
 
 _EXAMPLE: Final = "Write it like sqlite+aiosqlite:///path/to/file.db."
 
@@ -85,12 +86,13 @@ class AlchemyCRUD(BaseCRUD):
         async with self._lock[1]:
             if self._started is None or self._started.loop is not loop:
                 await self.shutdown()
-                self._started = await self._open(loop)
+                self._started = await opened_whole(self._open(loop), _close)
 
     async def _open(self, loop: asyncio.AbstractEventLoop) -> _Started:
         url = _url_of(self._address)
         dialect = choose(url)(self._tables, self.clock)
         made = not isinstance(self._address, AsyncEngine)
+        disposes = made or self._is_twin
         engine = self._address if isinstance(self._address, AsyncEngine) else dialect.make_engine(url)
 
         async def attempt() -> None:
@@ -100,11 +102,11 @@ class AlchemyCRUD(BaseCRUD):
         try:
             await patiently(dialect, "startup", attempt)
         except BaseException:
-            if made:
+            if disposes:
                 await engine.dispose()
             raise
         self.capabilities = dialect.capabilities
-        connections = Connections(engine, dialect, made=made, disposes=made or self._is_twin)
+        connections = Connections(engine, dialect, made=made, disposes=disposes)
         return _Started(loop, engine, dialect, connections)
 
     async def shutdown(self) -> None:
@@ -181,6 +183,10 @@ class _Started:
     engine: AsyncEngine
     dialect: Dialect
     connections: Connections
+
+
+async def _close(opened: _Started) -> None:
+    await opened.connections.close()
 
 
 def _url_of(address: object) -> URL:

@@ -110,11 +110,10 @@ class Dialect(ABC):
 
     @abstractmethod
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
-        """A connection; *made* says whether the engine came from ``make_engine``."""
+        """A connection; *made* says whether the engine came from ``make_engine``.
 
-    @abstractmethod
-    def at_once(self, engine: AsyncEngine, *, made: bool) -> bool:
-        """Whether ``checkout`` would not wait now; if it may, the caller has to see it through."""
+        May be cancelled too, and has taken nothing then.
+        """
 
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:

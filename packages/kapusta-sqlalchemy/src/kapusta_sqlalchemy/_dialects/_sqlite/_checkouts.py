@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiosqlite import Connection
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from ..._whole import opened_whole
 from .. import Checkout
+
+# Nothing ends a wait for a lock within SQLite, so it is short, and repeated: a cancelled operation ends soon.
+_BUSY_SECONDS: Final = 0.5
 
 
 class SQLiteCheckout(Checkout):
@@ -23,21 +28,55 @@ class SQLiteCheckout(Checkout):
         return self.connection.in_transaction
 
 
+class MadeEngine:
+    """An engine of ours: its connections are in autocommit, and its pool resets nothing."""
+
+    def __init__(self, url: URL, *, size: int) -> None:
+        self.engine = create_async_engine(
+            url.set(drivername="sqlite+aiosqlite"),
+            isolation_level="AUTOCOMMIT",
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=size,
+            max_overflow=0,
+            pool_reset_on_return=None,
+            pool_use_lifo=True,  # the connection that has just prepared these statements
+            connect_args={"timeout": _BUSY_SECONDS, "cached_statements": 256},
+        )
+        self._open = 0
+        event.listen(self.engine.sync_engine, "connect", self._on_connect)
+
+    async def take(self) -> MadeCheckout:
+        """A connection: at once if all that the pool has are open, else seen through."""
+        pool = self.engine.pool
+        if isinstance(pool, AsyncAdaptedQueuePool) and 0 < pool.checkedin() <= self._open - pool.checkedout():
+            return await self._take()
+        return await opened_whole(self._take(), MadeCheckout.discard)
+
+    async def _take(self) -> MadeCheckout:
+        return MadeCheckout(await self.engine.raw_connection(), self._on_discard)
+
+    def _on_connect(self, connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.close()
+        self._open += 1
+
+    def _on_discard(self) -> None:
+        self._open -= 1
+
+
 class MadeCheckout(SQLiteCheckout):
-    """From an engine of ours: its connections are in autocommit, and its pool resets nothing."""
+    """From an engine of ours."""
 
-    def __init__(self, taken: PoolProxiedConnection) -> None:
-        self._taken = taken
+    def __init__(self, taken: PoolProxiedConnection, on_discard: Callable[[], None]) -> None:
+        self._taken, self._on_discard = taken, on_discard
         self.connection = _driver_of(taken)
-
-    @classmethod
-    async def take(cls, engine: AsyncEngine) -> MadeCheckout:
-        return cls(await engine.raw_connection())
 
     def give_back(self) -> None:
         self._taken.close()
 
     async def discard(self) -> None:
+        self._on_discard()
         await _interrupt(self.connection)
         self._taken.detach()
         await self.connection.close()
@@ -58,6 +97,10 @@ class GivenCheckout(SQLiteCheckout):
 
     @classmethod
     async def take(cls, engine: AsyncEngine) -> GivenCheckout:
+        return await opened_whole(cls._take(engine), cls.discard)
+
+    @classmethod
+    async def _take(cls, engine: AsyncEngine) -> GivenCheckout:
         taken = await engine.connect()
         return cls(taken, await driver_of(taken))
 

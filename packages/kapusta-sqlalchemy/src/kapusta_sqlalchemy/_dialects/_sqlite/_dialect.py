@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
 
 from aiosqlite import Connection
-from sqlalchemy import URL, event
+from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kapusta.backend import (
     Added,
@@ -35,15 +33,12 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding
-from ._checkouts import GivenCheckout, MadeCheckout, driver_of
+from ._checkouts import GivenCheckout, MadeEngine, driver_of
 from ._file import check_path, identity
 from ._opening import not_a_database, prepare
 from ._sql import Sql
 from ._trouble import ERRORS, FileReplacedError, trouble_of
 from ._watching import watching
-
-# Nothing ends a wait for a lock within SQLite, so it is short, and repeated: a cancelled operation ends soon.
-_BUSY_SECONDS: Final = 0.5
 
 
 class SQLite(Dialect):
@@ -66,6 +61,7 @@ class SQLite(Dialect):
     def __init__(self, tables: Tables, clock: Clock) -> None:
         super().__init__(tables, clock)
         self._sql = Sql(tables)
+        self._made: MadeEngine | None = None
         self._path = Path()
         self._file: tuple[int, int] | None = None
 
@@ -73,18 +69,8 @@ class SQLite(Dialect):
 
     def make_engine(self, url: URL) -> AsyncEngine:
         check_path(url)
-        engine = create_async_engine(
-            url.set(drivername="sqlite+aiosqlite"),
-            isolation_level="AUTOCOMMIT",
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=self.writers + self.readers,
-            max_overflow=0,
-            pool_reset_on_return=None,
-            pool_use_lifo=True,  # the connection that has just prepared these statements
-            connect_args={"timeout": _BUSY_SECONDS, "cached_statements": 256},
-        )
-        event.listen(engine.sync_engine, "connect", _make_durable)
-        return engine
+        self._made = MadeEngine(url, size=self.writers + self.readers)
+        return self._made.engine
 
     async def prepare(self, engine: AsyncEngine) -> None:
         path = check_path(engine.url)
@@ -109,15 +95,11 @@ class SQLite(Dialect):
                 await driver.execute_fetchall("BEGIN IMMEDIATE")
             yield
 
-    def at_once(self, engine: AsyncEngine, *, made: bool) -> bool:
-        pool = engine.pool
-        return made and isinstance(pool, AsyncAdaptedQueuePool) and pool.checkedin() > 0
-
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
         # SQLite would go on writing into a file that has no name any more, and nobody would ever read it.
         if identity(self._path) != self._file:
             raise FileReplacedError(f"the file {self._path} was deleted or replaced since startup()")
-        return await (MadeCheckout.take(engine) if made else GivenCheckout.take(engine))
+        return await (self._made.take() if made and self._made else GivenCheckout.take(engine))
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
@@ -152,9 +134,3 @@ class SQLite(Dialect):
         wake: Callable[[WakeKind], None],
     ) -> AbstractAsyncContextManager[None]:
         return watching(self._path, self._sql, wake)
-
-
-def _make_durable(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA synchronous = FULL")
-    cursor.close()

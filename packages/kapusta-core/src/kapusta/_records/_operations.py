@@ -1,114 +1,21 @@
-"""What is asked of a backend, stored and answered.
-
-All records are frozen and keyword-only. Instants are aware datetimes, kept in UTC; durations are
-``timedelta``. Whoever makes a record from nonsense learns it at once.
-"""
+"""What is asked of a store, and what it answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Final, Self
+from typing import Final
 
 import msgspec
 
-from ._clock import ZERO
-from ._enums import TaskExecutionMode, TaskStatus
+from .._clock import ZERO
+from .._enums import TaskExecutionMode, TaskStatus
+from ._record import Record
+from ._tasks import StoredTask
 
-MAX_ID: Final = (1 << 63) - 1
-MIN_PRIORITY: Final = -100
-MAX_PRIORITY: Final = 100
 RESCUE_AFTER: Final = 3
 """A started task is rescued once a third (one in so many) of its lease has passed since the lease's end."""
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of all records."""
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy in which these fields have other values."""
-        return msgspec.structs.replace(self, **changes)
-
-
-class UniqueUntil(StrEnum):
-    """How long a unique key stays in use.
-
-    Attributes:
-        started: while the task that took it is ``pending``.
-        finished: until that task has reached a final status.
-        period: for ``UniqueKey.period`` from the launch.
-        forever: for ever.
-    """
-
-    started = "started"
-    finished = "finished"
-    period = "period"
-    forever = "forever"
-
-
-class UniqueKey(Record, frozen=True, kw_only=True):
-    """A key that at most one task may use at a time.
-
-    Attributes:
-        key: any text, compared code point by code point.
-        until: how long the key stays in use.
-        period: with ``until=period``, how long; else ``None``.
-    """
-
-    key: str
-    until: UniqueUntil = UniqueUntil.finished
-    period: timedelta | None = None
-
-    def __post_init__(self) -> None:
-        if (self.period is not None) != (self.until is UniqueUntil.period):
-            raise ValueError(f"UniqueKey(period=...) goes with until=period, not {self.until}")
-
-
-class NewTask(Record, frozen=True, kw_only=True):
-    """A task to be stored.
-
-    Attributes:
-        id: made by the launcher, 1 to 2**63 - 1.
-        token: random text, made with the id: the same id under another token is another launch.
-        name: the task's stored name.
-        payload: the encoded arguments.
-        codec: the name of what encoded them.
-        mode: where the body runs.
-        queue: which queue it waits in.
-        priority: -100 to 100, higher first.
-        eta: when it is due; ``None``: the store's now plus ``delay``.
-        delay: zero or more; counts only where ``eta`` is ``None``.
-        overdue_after: the deadline is the store's now plus this; ``None``: no deadline.
-        options: what only core reads, encoded.
-        unique: a key that no other task may be using.
-    """
-
-    id: int
-    token: str
-    name: str
-    payload: bytes
-    codec: str = "json"
-    mode: TaskExecutionMode = TaskExecutionMode.sync
-    queue: str = "default"
-    priority: int = 0
-    eta: datetime | None = None
-    delay: timedelta = ZERO
-    overdue_after: timedelta | None = None
-    options: bytes = b"{}"
-    unique: UniqueKey | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 < self.id <= MAX_ID:
-            raise ValueError(f"NewTask(id={self.id}) is not between 1 and {MAX_ID}")
-        if not MIN_PRIORITY <= self.priority <= MAX_PRIORITY:
-            raise ValueError(
-                f"NewTask(priority={self.priority}) is not between {MIN_PRIORITY} and {MAX_PRIORITY}"
-            )
-        if self.eta is not None and self.eta.tzinfo is None:
-            raise ValueError(f"NewTask(eta={self.eta}) is naive")
-        if self.delay < ZERO:
-            raise ValueError(f"NewTask(delay={self.delay}) is negative")
 
 
 class AddOutcome(StrEnum):
@@ -150,56 +57,6 @@ class ClaimRequest(Record, frozen=True, kw_only=True):
     slots: Mapping[TaskExecutionMode, int]
     names: frozenset[str]
     queues: frozenset[str] | None = None
-
-
-class StoredTask(Record, frozen=True, kw_only=True):
-    """A task as the store has it.
-
-    Attributes:
-        eta: when it is or was due.
-        deadline: it must not start at or after this.
-        run: the fencing token: how many claims there have been, plus one per life given by hand.
-        worker: who claimed it last.
-        lease: for how long the last claim or renewal took it; only while ``started``, like ``lease_end``.
-        lease_end: until when.
-        settled_run: the last run whose outcome was accepted from its holder.
-        failures: exceptions and timeouts, in this life.
-        crashes: ends that nobody asked for, in a row.
-        interruptions: stops by a shutdown.
-        cancel_requested: somebody wants the running task to stop.
-        result: the encoded result.
-        error: the traceback of the last exception.
-        reason: why Kapusta put it where it is.
-        created, started, finished: when it was stored, last claimed, and reached a final status.
-    """
-
-    id: int
-    token: str
-    name: str
-    payload: bytes
-    codec: str
-    mode: TaskExecutionMode
-    queue: str
-    priority: int
-    eta: datetime
-    deadline: datetime | None
-    options: bytes
-    status: TaskStatus
-    run: int
-    worker: str | None
-    lease: timedelta | None
-    lease_end: datetime | None
-    settled_run: int | None
-    failures: int
-    crashes: int
-    interruptions: int
-    cancel_requested: bool
-    result: bytes | None
-    error: str | None
-    reason: str | None
-    created: datetime
-    started: datetime | None
-    finished: datetime | None
 
 
 class Claims(Record, frozen=True, kw_only=True):
@@ -248,6 +105,9 @@ class Change(Record, frozen=True, kw_only=True):
     - ``lease`` and ``lease_end`` are cleared, and so is ``cancel_requested``; ``worker`` stays;
     - a counter that is given is set.
 
+    What some databases cannot keep in a text, NUL and half a surrogate pair, becomes its escape in ``error``
+    and ``reason``.
+
     Attributes:
         worker: with the guard ``holder``, who claims to hold it.
         raise_run: begin another life: ``run`` grows by one, so that every earlier run is refused, and the
@@ -276,6 +136,13 @@ class Change(Record, frozen=True, kw_only=True):
             raise ValueError(f"Change(worker=...) goes with guard=holder, not {self.guard}")
         if self.status is TaskStatus.started:
             raise ValueError("Change(status=started): only a claim starts a task")
+        for field, text in (("error", self.error), ("reason", self.reason)):
+            if text is not None and not text.isprintable():
+                msgspec.structs.force_setattr(self, field, _storable(text))
+
+
+def _storable(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 class ChangeAnswer(StrEnum):
@@ -383,17 +250,3 @@ class Capabilities(Record, frozen=True, kw_only=True):
     pushes_wakeups: bool = False
     time_resolution: timedelta = timedelta(microseconds=1)
     poll_interval: timedelta | None = None
-
-
-def to_json(records: Any) -> bytes:
-    """Encode records, or containers and dataclasses of records, as JSON; bytes become base64 text."""
-    return msgspec.json.encode(records)
-
-
-def from_json(data: bytes, shape: type[Any]) -> Any:
-    """Decode what ``to_json`` encoded; *shape* is a record, a container such as ``list[StoredTask]``, or a dataclass.
-
-    Raises:
-        ValueError: *data* is not JSON, or not of that shape.
-    """
-    return msgspec.json.decode(data, type=shape)

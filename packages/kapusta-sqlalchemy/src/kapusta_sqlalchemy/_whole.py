@@ -1,0 +1,28 @@
+"""Opening something whole: a cancelled caller leaves nothing half open."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def opened_whole(opening: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[object]]) -> T:
+    """What *opening* answers. If the caller is cancelled, that is waited for, and closed.
+
+    Drivers and pools lose a connection whose opening is cut short: it would be nobody's to close.
+    """
+    task = asyncio.create_task(opening)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.shield(asyncio.create_task(_close_opened(task, close)))
+        raise
+
+
+async def _close_opened(task: asyncio.Task[T], close: Callable[[T], Awaitable[object]]) -> None:
+    await asyncio.wait([task])
+    if not task.cancelled() and task.exception() is None:
+        await close(task.result())
