@@ -87,10 +87,9 @@ async def test_a_call_without_an_answer_ends_at_its_deadline(
 
     scripted.before = [hang_and_say]
     call = asyncio.create_task(store.find(ALL))
-    clock_moves = asyncio.create_task(tick(clock, seconds=9.9))
-    await clock_moves
+    await tick(clock, seconds=9.75)
     assert not call.done()
-    await tick(clock, seconds=0.2)
+    await tick(clock, seconds=0.25)
 
     with pytest.raises(StoreUnavailableError, match=r"find_tasks: no answer within 10 s"):
         await call
@@ -99,10 +98,16 @@ async def test_a_call_without_an_answer_ends_at_its_deadline(
 
 async def tick(clock: ManualClock, seconds: float) -> None:
     """Move time in small steps; a call that hangs is something real, which ``advance`` would wait for."""
-    for _ in range(round(seconds * 10)):
-        clock.shift(seconds=0.1)
-        for _ in range(5):
-            await asyncio.sleep(0)
+    for _ in range(round(seconds * 4)):
+        await turns()
+        clock.shift(seconds=0.25)
+    await turns()
+
+
+async def turns() -> None:
+    """Let the loop turn until all that can run has run."""
+    for _ in range(5):
+        await asyncio.sleep(0)
 
 
 async def test_a_stalled_loop_uses_up_one_slice_however_long_it_stalls() -> None:

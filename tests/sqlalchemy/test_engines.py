@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -144,6 +146,53 @@ async def test_a_twin_keeps_the_listeners_and_shares_no_connection(engine: Async
 
 async def _live_on(crud: AlchemyCRUD) -> None:
     assert (await crud.add_tasks([new()]))[0].outcome == "new"
+
+
+async def test_a_schema_is_a_file_that_the_user_attaches(engine: AsyncEngine, path: Path) -> None:
+    """With `schema=` the tables, their log and the wake-ups are those of the attached file."""
+    attached = path.with_name("attached.db")
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def connect(connection: Any, _record: object) -> None:
+        cursor = connection.cursor()
+        cursor.execute("ATTACH DATABASE ? AS other", (str(attached),))
+        cursor.close()
+
+    crud, twin = AlchemyCRUD(engine, schema="other"), AlchemyCRUD(f"sqlite:///{attached}")
+    await crud.startup()
+    await twin.startup()
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    async with crud.listen(heard.put_nowait):
+        assert await heard.get() == "work"
+        assert await heard.get() == "settled"
+        await _live(crud)
+        async with asyncio.timeout(5):
+            assert await heard.get() == "work"
+
+    await twin.add_tasks([new()])
+    assert len(await crud.find_tasks(TaskQuery())) == 1
+    with closing(sqlite3.connect(attached)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    await crud.shutdown()
+    await twin.shutdown()
+
+
+async def test_a_schema_that_is_not_attached_is_refused(url: str) -> None:
+    """SQLite has no schemas but attached files; the error says how to have one."""
+    with pytest.raises(StoreUrlError, match="no attached database 'tasks'"):
+        await AlchemyCRUD(url, schema="tasks").startup()
+
+
+async def test_connections_of_ours_are_durable(store: AlchemyCRUD) -> None:
+    """Whatever SQLite was compiled to do, a commit is on the disk before it is answered; the log is a WAL."""
+    assert store._started is not None
+    async with store._started.engine.connect() as connection:
+        pragmas = [
+            (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar_one()
+            for name in ("journal_mode", "synchronous", "busy_timeout")
+        ]
+
+    assert pragmas == ["wal", 2, 500]
 
 
 @pytest.mark.parametrize("pool", [NullPool, StaticPool])

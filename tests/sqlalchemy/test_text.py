@@ -12,7 +12,7 @@ from tests.sqlalchemy.records import claim, new, settled
 
 
 async def test_an_error_that_utf8_cannot_hold_settles_with_its_neighbours(store: AlchemyCRUD) -> None:
-    """Half a surrogate pair in a traceback is stored as its escape, NUL as it is; the batch is accepted."""
+    """Half a surrogate pair in a traceback is stored as its escape, and NUL too; the batch is accepted."""
     await store.add_tasks([new(), new(), new()])
     tasks = (await store.claim_tasks(claim())).tasks
     errors = ["plain", "half \ud800 of a pair", "nul \0 inside"]
@@ -26,7 +26,7 @@ async def test_an_error_that_utf8_cannot_hold_settles_with_its_neighbours(store:
 
     assert [answer.answer for answer in answers] == ["accepted"] * 3
     found = await store.find_tasks(TaskQuery())
-    assert [task.error for task in found] == ["plain", "half \\ud800 of a pair", "nul \0 inside"]
+    assert [task.error for task in found] == ["plain", "half \\ud800 of a pair", "nul \\x00 inside"]
     assert [task.reason for task in found] == [task.error for task in found]
 
 

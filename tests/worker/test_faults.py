@@ -108,9 +108,12 @@ async def drained(
         while not launching.done():
             await move()
         handles = await launching
+        closing = asyncio.create_task(kapusta.shutdown())
+        while not closing.done():
+            await move()  # a store that hangs needs time to be given up
+        await closing
     finally:
         await observer.shutdown()
-    await kapusta.shutdown()
     return handles, ended
 
 

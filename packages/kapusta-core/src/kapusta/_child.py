@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from functools import reduce
+from queue import SimpleQueue
 from typing import Any
 
 import msgspec
@@ -19,31 +20,37 @@ from ._arguments import Arguments
 from ._codec import JsonCodec
 from ._errors import UnreadablePayloadError
 from ._executors._attempt import ResultEncoder
+from ._executors._children import KILL_GRACE
 from ._executors._failure import describe
 from ._executors._frames import frame, receive_frame
-from ._executors._process import KILL_GRACE, Answer, Job
+from ._executors._messages import Answer, Job, Welcome
 from ._naming import ImportPath
 from ._role import importing_user_code
 from ._task import Task
 
 
 def main(descriptor: int) -> None:
-    """Read one job from the channel, run it, answer, and end."""
+    """Run one job after another, until the parent has no more."""
     channel = socket.socket(fileno=descriptor)
-    channel.set_inheritable(False)  # what the body starts must not keep the channel open
+    channel.set_inheritable(False)  # what a body starts must not keep the channel open
     data = receive_frame(channel)
     if data is None:
         return  # the parent is gone
-    job = msgspec.msgpack.decode(data, type=Job)
-    answered = threading.Event()
-    threading.Thread(target=_end_with_parent, args=(channel, answered), daemon=True).start()
-    answer = msgspec.msgpack.encode(_answer(job))
-    answered.set()
-    channel.sendall(frame(answer))
+    welcome = msgspec.msgpack.decode(data, type=Welcome)
+    sys.path[:], sys.argv[:] = welcome.path, welcome.argv
+    jobs: SimpleQueue[Job | None] = SimpleQueue()
+    busy = threading.Event()
+    threading.Thread(target=_listen, args=(channel, jobs, busy), daemon=True).start()
+    try:
+        while (job := jobs.get()) is not None:
+            answer = _answer(job, channel, welcome.max_result_bytes)
+            busy.clear()
+            _say(channel, answer)
+    except ConnectionError:
+        return  # the parent is gone, and with it whoever would hear
 
 
-def _answer(job: Job) -> Answer:
-    sys.path[:], sys.argv[:] = job.path, job.argv
+def _answer(job: Job, channel: socket.socket, max_result_bytes: int) -> Answer:
     try:
         with importing_user_code(job.function.module):
             function, arguments = _found(job)
@@ -52,11 +59,16 @@ def _answer(job: Job) -> Answer:
         return Answer(unreadable=str(problem))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
         return Answer(raised=describe(error))
+    _say(channel, Answer(begun=True))
     try:
         value = function(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001 - whatever the body raised is its outcome
         return Answer(raised=describe(error))
-    return Answer(returned=ResultEncoder(job.task, JsonCodec(), job.max_result_bytes)(value))
+    return Answer(returned=ResultEncoder(job.task, JsonCodec(), max_result_bytes)(value))
+
+
+def _say(channel: socket.socket, answer: Answer) -> None:
+    channel.sendall(frame(msgspec.msgpack.encode(answer)))
 
 
 def _found(job: Job) -> tuple[Callable[..., Any], Arguments]:
@@ -78,12 +90,14 @@ def _module(path: ImportPath) -> Any:
     return module
 
 
-def _end_with_parent(channel: socket.socket, answered: threading.Event) -> None:
-    """The parent sends nothing more: when the channel ends, so does this process, with all it started."""
-    while channel.recv(1):
-        pass
-    if answered.is_set():
-        # The parent has read the answer. What the interpreter still has to do at its end, it may do.
+def _listen(channel: socket.socket, jobs: SimpleQueue[Job | None], busy: threading.Event) -> None:
+    """Pass on jobs; when the channel ends, so does this process, and a body that runs with all it started."""
+    while (data := receive_frame(channel)) is not None:
+        busy.set()
+        jobs.put(msgspec.msgpack.decode(data, type=Job))
+    jobs.put(None)
+    if not busy.is_set():
+        # What the interpreter still has to do at its end, it may do.
         threading.Event().wait(KILL_GRACE.total_seconds())
     os.killpg(os.getpgrp(), signal.SIGKILL)
 

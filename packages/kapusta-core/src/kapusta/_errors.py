@@ -15,6 +15,14 @@ from ._enums import TaskStatus
 class KapustaError(Exception):
     """Base of all errors of Kapusta."""
 
+    def __reduce__(self) -> tuple[Callable[..., KapustaError], tuple[Any, ...], Any]:
+        # An exception is pickled as its class called with its message, which takes facts instead.
+        return (_remade, (type(self), *self.args), self.__getstate__())
+
+
+def _remade(kind: type[KapustaError], *message: str) -> KapustaError:
+    return kind.__new__(kind, *message)
+
 
 # --- what is said of a task or of a launch ---------------------------------------------------------
 
@@ -227,6 +235,9 @@ class LaunchUnknownError(StoreUnavailableError):
             f"`await error.launch_again()` repeats it and never makes a second task."
         )
         self.args = (message,)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_again": None}  # a launch cannot be pickled with its store
 
     async def launch_again(self) -> Any:
         """Repeat the launch, with the same ids; gives what the launch would have given."""

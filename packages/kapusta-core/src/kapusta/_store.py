@@ -90,11 +90,17 @@ class Store:
         """
         if not self.clock.moves_by_itself:
             await self.clock.settle()
-            for call in self._calls:
-                call.cancel()  # its deadline would never come
+            await self.let_go()  # their deadline would never come
         if self._calls:
             await asyncio.wait(set(self._calls))
         await self._call("shutdown", self.crud.shutdown)
+
+    async def let_go(self) -> None:
+        """Cancel the calls that are under way; their connections go with them. The backend itself stays open."""
+        for call in self._calls:
+            call.cancel()
+        if self._calls:
+            await asyncio.wait(set(self._calls))
 
     # --- how ------------------------------------------------------------------------------------
 

@@ -37,13 +37,6 @@ def to_duration(duration: timedelta) -> int:
     return min(duration // _MICROSECOND, LAST_INSTANT)
 
 
-def storable(text: str | None) -> str | None:
-    """Text that UTF-8 can hold: half a surrogate pair, as a traceback may contain, becomes its escape."""
-    if text is None or text.isascii():
-        return text
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 def to_record(row: Sequence[Any]) -> StoredTask:
     """The record of a row whose columns are in the table's order."""
     (

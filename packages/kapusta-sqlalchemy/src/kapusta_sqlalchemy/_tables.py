@@ -23,12 +23,11 @@ from sqlalchemy import (
 
 PREFIX: Final = "kapusta_"
 
-# SQLite keeps a table in the order of its rowid, and only a column of the type INTEGER is the rowid.
-Id: Final = BigInteger().with_variant(Integer(), "sqlite")
-# Microseconds since 1970 in UTC: compared, added and indexed as numbers, exact to the end of datetime.
-Instant: Final = BigInteger().with_variant(Integer(), "sqlite")
-Duration: Final = BigInteger().with_variant(Integer(), "sqlite")
+# In SQLite a column of the type INTEGER holds 64 bits, and only such a one can be the rowid.
 Number: Final = BigInteger().with_variant(Integer(), "sqlite")
+# Microseconds since 1970 in UTC: compared, added and indexed as numbers, exact to the end of datetime.
+Instant: Final = Number
+Duration: Final = Number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +72,7 @@ def _task(metadata: MetaData, prefix: str) -> Table:
     task = Table(
         f"{prefix}task",
         metadata,
-        Column("id", Id, primary_key=True, autoincrement=False),
+        Column("id", Number, primary_key=True, autoincrement=False),
         Column("token", String(64), nullable=False),
         Column("name", String(255), nullable=False),
         Column("payload", LargeBinary, nullable=False),
@@ -127,7 +126,7 @@ def _unique_key(metadata: MetaData, prefix: str) -> Table:
         f"{prefix}unique_key",
         metadata,
         Column("key", Text, primary_key=True),
-        Column("task", Id, nullable=False),
+        Column("task", Number, nullable=False),
         Column("until", String(16), nullable=False),
         Column("ends", Instant),  # with until='period': when the key is free again
     )

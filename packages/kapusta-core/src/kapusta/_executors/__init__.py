@@ -19,6 +19,7 @@ def make_executors(
     *,
     process_environment: Mapping[str, str] | None,
     max_result_bytes: int,
+    max_processes: int,
 ) -> dict[TaskExecutionMode, Executor]:
     """An executor for each mode."""
     from ._process import ProcessExecutor
@@ -27,5 +28,7 @@ def make_executors(
         TaskExecutionMode.async_: AsyncExecutor(clock),
         TaskExecutionMode.sync: SyncExecutor(clock, logger),
         TaskExecutionMode.thread: ThreadExecutor(clock),
-        TaskExecutionMode.process: ProcessExecutor(clock, process_environment, max_result_bytes),
+        TaskExecutionMode.process: ProcessExecutor(
+            clock, process_environment, max_result_bytes, max_processes
+        ),
     }

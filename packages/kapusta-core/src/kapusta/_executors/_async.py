@@ -16,6 +16,9 @@ class AsyncExecutor:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
+    def warm_up(self) -> None:
+        """Nothing is to be made ready."""
+
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         loop = asyncio.get_running_loop()
         task = cast("asyncio.Task[object]", asyncio.current_task())  # a coroutine that runs, runs in a task

@@ -113,6 +113,9 @@ class Body:
 class Executor(Protocol):
     """Runs bodies of one mode; used by the worker's loop."""
 
+    def warm_up(self) -> None:
+        """Get ready for bodies that will come."""
+
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         """Run one body to its end, its timeout or its stop; raises nothing that the body raised."""
 

@@ -1,173 +1,152 @@
-"""Children, their channels and their end."""
+"""Bodies in child processes, which are kept for the next body."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import socket
-import sys
-from collections.abc import Mapping
-from datetime import timedelta
-from typing import Final, cast
-
-import msgspec
+from collections.abc import Callable, Mapping
+from typing import Any, Final, cast
 
 from .._clock import Clock
+from .._futures import resolve
 from .._naming import ImportPath
-from ._attempt import Attempt, Body, Died, Ended, Raised, Returned, Stopped, TimedOut, Unreadable, too_long
-from ._frames import frame, read_frame
+from ._attempt import Attempt, Body, Died, Ended, Raised, Stopped, TimedOut, Unreadable, too_long
+from ._children import Child
+from ._messages import Answer, Job
 
-KILL_GRACE: Final = timedelta(seconds=2)
-"""How long a child has between SIGTERM and SIGKILL, in real time."""
-
-
-class Job(msgspec.Struct, frozen=True):
-    """What a child is told: where the function is, how to find it, and the encoded arguments."""
-
-    task: str
-    function: ImportPath
-    payload: bytes
-    path: list[str]
-    argv: list[str]
-    max_result_bytes: int
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a child answers: one of these, by the name of what ended the body."""
-
-    returned: Returned | None = None
-    raised: str | None = None
-    unreadable: str | None = None
+_BEGINNINGS: Final = 3
+"""How many children in a row may end before a body begins until that counts as the body's crash."""
 
 
 class ProcessExecutor:
-    """Runs each body in a child process of its own, in a session of its own; used by the worker's loop.
+    """Runs bodies in child processes, one at a time in each; the idle ones are written by the worker's loop.
 
-    The child and whatever it started are killed as one process group, first with SIGTERM, then with
-    SIGKILL. A child whose parent is gone ends itself.
+    A child that has answered waits for the next body, and while bodies run a spare child is started, so that its
+    start-up costs no task time. One that has to be stopped, or dies, is replaced by the next start.
     """
 
-    def __init__(self, clock: Clock, environment: Mapping[str, str] | None, max_result_bytes: int) -> None:
-        self._clock, self._max_result_bytes = clock, max_result_bytes
+    def __init__(
+        self,
+        clock: Clock,
+        environment: Mapping[str, str] | None,
+        max_result_bytes: int,
+        most: int,
+    ) -> None:
+        self._clock, self._max_result_bytes, self._most = clock, max_result_bytes, most
         self._environment = None if environment is None else dict(environment)
+        self._idle: list[Child] = []
+        self._busy = 0
+        self._spare: asyncio.Task[None] | None = None
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         importable = cast("ImportPath", attempt.importable)  # the runner has seen to that
-        job = Job(attempt.name, importable, attempt.payload, sys.path, sys.argv, self._max_result_bytes)
-        with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
-            ours, theirs = socket.socketpair()
-            with theirs:
-                try:
-                    child = await self._spawn(theirs)
-                except OSError as problem:
-                    ours.close()
-                    return Died(f"its child process could not be started: {problem}")
-            reader, writer = await asyncio.open_connection(sock=ours)
-            try:
-                return await self._converse(attempt, body, job, child, reader, writer)
-            finally:
-                # Also when this coroutine is cancelled: the child sees its channel close and ends itself.
-                writer.close()
+        job = Job(attempt.name, importable, attempt.payload)
+        self._busy += 1
+        try:
+            with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
+                ended = await self._run(job, attempt, body)
+        finally:
+            self._busy -= 1
+        if isinstance(ended, (TimedOut, Died)):
+            self.warm_up()  # its child is gone; the next body need not wait for another
+        return ended
+
+    def warm_up(self) -> None:
+        """Start a child for a body that may come, unless one is idle or as many run as may."""
+        if self._spare is None and not self._idle and self._busy < self._most:
+            self._spare = asyncio.create_task(self._start_spare())
 
     async def close(self) -> None:
-        """Nothing is kept: a child lives for one body."""
+        if self._spare is not None:
+            await asyncio.wait({self._spare})
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(child.see_off() for child in idle))
 
-    async def _spawn(self, channel: socket.socket) -> asyncio.subprocess.Process:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "kapusta._child",
-            str(channel.fileno()),
-            stdin=asyncio.subprocess.DEVNULL,
-            pass_fds=(channel.fileno(),),
-            env=self._environment,
-            start_new_session=True,
-        )
-
-    async def _converse(
-        self,
-        attempt: Attempt,
-        body: Body,
-        job: Job,
-        child: asyncio.subprocess.Process,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-    ) -> Ended:
-        verdict: Ended | None = None
-        over = asyncio.Event()
-
-        def end_with(ended: Ended) -> None:
-            nonlocal verdict
-            verdict = verdict or ended
-            over.set()
-
-        timer = None
-        if attempt.timeout is not None:
-            end = self._clock.monotonic() + attempt.timeout.total_seconds()
-            timer = self._clock.call_at(end, lambda: end_with(TimedOut(too_long(attempt))))
-        writer.write(frame(msgspec.msgpack.encode(job)))
-        answer = asyncio.create_task(read_frame(reader))
-        answer.add_done_callback(lambda _: over.set())
-        with body.stoppable(lambda cause: end_with(Stopped(cause))):
+    async def _run(self, job: Job, attempt: Attempt, body: Body) -> Ended:
+        for _ in range(_BEGINNINGS):
             try:
-                await over.wait()
-            finally:
-                if timer is not None:
-                    timer.cancel()
-        if verdict is not None:
-            answer.cancel()
-            await _kill(child)
-            return verdict
-        data = answer.result()
-        writer.close()
-        await _see_off(child)
-        return _death(child.returncode) if data is None else _read(data)
+                child = await self._take()
+            except OSError as problem:
+                return Died(f"its child process could not be started: {problem}")
+            try:
+                ended = await _Conversation(child, self._clock, attempt, body).hold(job)
+            except BaseException:
+                child.let_go()  # the event loop is coming down
+                raise
+            if ended is not None:
+                if not isinstance(ended, (TimedOut, Stopped, Died)):
+                    self._idle.append(child)
+                return ended
+            # The child was dead or dying, and the body had not begun: nothing has happened.
+        return Died(f"{_BEGINNINGS} child processes in a row ended before its body began")
 
+    async def _take(self) -> Child:
+        if self._spare is not None and not self._idle:
+            await asyncio.shield(self._spare)
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive:
+                self.warm_up()
+                return child
+            await child.see_off()  # somebody ended it while it was idle
+        child = await Child.start(self._environment, self._max_result_bytes)
+        self.warm_up()
+        return child
 
-def _read(data: bytes) -> Ended:
-    answer = msgspec.msgpack.decode(data, type=Answer)
-    if answer.returned is not None:
-        return answer.returned
-    if answer.unreadable is not None:
-        return Unreadable(answer.unreadable)
-    return Raised(answer.raised or "the child process answered nothing")
-
-
-def _death(code: int | None) -> Died:
-    if code is not None and code < 0:
+    async def _start_spare(self) -> None:
         try:
-            name = signal.Signals(-code).name
-        except ValueError:
-            name = "unknown"
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return Died(f"its child process was ended by signal {-code}, {name}{hint}")
-    return Died(f"its child process ended with exit code {code} before it had answered")
+            self._idle.append(await Child.start(self._environment, self._max_result_bytes))
+        except OSError:
+            return  # whoever needs a child will try, and say what is wrong
+        finally:
+            self._spare = None
 
 
-async def _see_off(child: asyncio.subprocess.Process) -> None:
-    """Let a child that has said all it had to say end by itself; kill it if it does not."""
-    try:
-        await asyncio.wait_for(asyncio.shield(child.wait()), KILL_GRACE.total_seconds())
-    except TimeoutError:
-        await _kill(child)
+class _Conversation:
+    """One job in one child, to its end, its timeout or its stop; written by the worker's loop."""
 
+    def __init__(self, child: Child, clock: Clock, attempt: Attempt, body: Body) -> None:
+        self._child, self._clock, self._attempt, self._body = child, clock, attempt, body
+        self._verdict: asyncio.Future[TimedOut | Stopped] = asyncio.get_running_loop().create_future()
+        self._begun = False
 
-async def _kill(child: asyncio.subprocess.Process) -> None:
-    """End a child and its whole process group."""
-    _signal_group(child.pid, signal.SIGTERM)
-    try:
-        await asyncio.wait_for(asyncio.shield(child.wait()), KILL_GRACE.total_seconds())
-    except TimeoutError:
-        pass
-    finally:
-        # The child may be gone and its own children not; the group's number is theirs while one lives.
-        _signal_group(child.pid, signal.SIGKILL)
-    await child.wait()
+    async def hold(self, job: Job) -> Ended | None:
+        """How the body ended; ``None`` if the child did before the body began."""
+        self._child.tell(job)
+        with self._body.stoppable(lambda cause: resolve(self._verdict, Stopped(cause))):
+            answer = await self._answer_or_verdict()
+        if isinstance(answer, (TimedOut, Stopped)):
+            await self._child.kill()
+            return answer
+        if answer is None:
+            reason = await self._child.death()
+            return Died(reason) if self._begun else None
+        if answer.returned is not None:
+            return answer.returned
+        return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")
 
+    async def _answer_or_verdict(self) -> Answer | TimedOut | Stopped | None:
+        while True:
+            cancel_timer = self._start_timer()  # anew when the body begins: importing it is not its time
+            hearing = asyncio.create_task(self._child.hear())
+            either: list[asyncio.Future[Any]] = [hearing, self._verdict]
+            try:
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                cancel_timer()
+                if not hearing.done():
+                    hearing.cancel()
+            if self._verdict.done():
+                return self._verdict.result()
+            answer = hearing.result()
+            if answer is None or not answer.begun:
+                return answer
+            self._begun = True
 
-def _signal_group(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return  # all of them are gone
+    def _start_timer(self) -> Callable[[], object]:
+        timeout = self._attempt.timeout
+        if timeout is None:
+            return lambda: None
+        end = self._clock.monotonic() + timeout.total_seconds()
+        return self._clock.call_at(
+            end, lambda: resolve(self._verdict, TimedOut(too_long(self._attempt)))
+        ).cancel

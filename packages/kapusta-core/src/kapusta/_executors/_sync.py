@@ -20,6 +20,9 @@ class SyncExecutor:
     def __init__(self, clock: Clock, logger: logging.Logger) -> None:
         self._clock, self._logger = clock, logger
 
+    def warm_up(self) -> None:
+        """Nothing is to be made ready."""
+
     async def run(self, attempt: Attempt, body: Body) -> Ended:  # noqa: ARG002 - nothing can stop it
         began = self._clock.monotonic()
         try:

@@ -44,6 +44,9 @@ class ThreadExecutor:
         self._idle: list[_Thread] = []
         self._closed = False
 
+    def warm_up(self) -> None:
+        """Nothing is to be made ready: a thread starts in less than a millisecond."""
+
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         loop = asyncio.get_running_loop()
         over: asyncio.Future[Ended] = loop.create_future()

@@ -12,7 +12,7 @@ import msgspec
 
 from .._codec import Codec
 from .._crud import BaseCRUD, WakeKind
-from .._enums import TaskStatus
+from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
 from .._executors import make_executors
 from .._executors._attempt import StopCause
@@ -69,7 +69,7 @@ class Worker:
     ) -> None:
         self.id = new_token()
         self._store, self._client, self._settings, self._logger = store, client, settings, logger
-        self._loop = asyncio.get_running_loop()
+        self._registry, self._loop = registry, asyncio.get_running_loop()
         self._clock = store.clock
         self._running = Running()
         self._settler = Settler(store, self._changed, logger)
@@ -77,16 +77,17 @@ class Worker:
         apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself
         self._keeper_room = self._make_room(store.crud.twin() if apart else store.crud)
         self._keeper_thread = KeeperThread(self._keeper_room, logger) if apart else None
+        slots = Slots(
+            total=settings.max_concurrent_tasks,
+            threads=settings.max_threads,
+            processes=settings.max_processes,
+        )
         self._executors = make_executors(
             self._clock,
             logger,
             process_environment=settings.process_environment,
             max_result_bytes=settings.max_result_bytes,
-        )
-        slots = Slots(
-            total=settings.max_concurrent_tasks,
-            threads=settings.max_threads,
-            processes=settings.max_processes,
+            max_processes=slots.limits[TaskExecutionMode.process],
         )
         self._runner = Runner(
             registry=registry,
@@ -133,6 +134,8 @@ class Worker:
         try:
             if self._keeper_thread is not None:
                 await self._keeper_thread.start()
+            for mode in {spec.options.execution_mode for spec in self._registry}:
+                self._executors[mode].warm_up()
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(

@@ -34,8 +34,8 @@ class KeeperRoom:
         wake: Wake,
         logger: logging.Logger,
     ) -> None:
-        store = Store(crud, timeout=min(timeout, lease / 3), outage_after=lease / 3)
-        self.keeper = Keeper(store, worker, lease, stop, logger)
+        self._store = Store(crud, timeout=min(timeout, lease / 3), outage_after=lease / 3)
+        self.keeper = Keeper(self._store, worker, lease, stop, logger)
         self._crud, self._wake, self._logger = crud, wake, logger
 
     async def live(self, *, is_twin: bool) -> None:
@@ -72,6 +72,7 @@ class KeeperRoom:
                 for what, loop in loops:
                     group.create_task(supervise(what, loop, clock, logger))
         finally:
+            await self._store.let_go()  # a renewal that hangs keeps nobody
             if is_twin:
                 await self._crud.shutdown()
 
@@ -109,6 +110,7 @@ class KeeperThread:
 
         threading.Thread(target=main, name="kapusta-keeper", daemon=True).start()
         self._living = await alive
+        self._send()  # what was posted meanwhile
 
     def keep(self, leases: Sequence[Lease]) -> None:
         self._post(lambda keeper: keeper.keep(leases))

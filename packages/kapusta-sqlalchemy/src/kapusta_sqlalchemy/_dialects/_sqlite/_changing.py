@@ -20,7 +20,7 @@ from kapusta.backend import (
     TaskStatus,
 )
 
-from ..._rows import storable, to_duration
+from ..._rows import to_duration
 from ._sql import MOST_ROWS, Sql, listed, values
 
 _CHANGE: Final = f"""
@@ -128,8 +128,8 @@ def _row(change: Change) -> tuple[Any, ...]:
         change.crashes,
         change.interruptions,
         change.result,
-        storable(change.error),
-        storable(change.reason),
+        change.error,
+        change.reason,
     )
 
 

@@ -73,19 +73,19 @@ class SQLite(Dialect):
         return self._made.engine
 
     async def prepare(self, engine: AsyncEngine) -> None:
-        path = check_path(engine.url)
+        check_path(engine.url)
         try:
             async with engine.connect() as connection:
                 checkout = GivenCheckout(connection, await driver_of(connection))
                 try:
-                    await prepare(checkout.connection, engine.url)
+                    self._path = await prepare(checkout.connection, engine.url, self.tables.schema)
                 finally:
                     await checkout.give_back()
         except (sqlite3.Error, DBAPIError) as error:
             if better := not_a_database(error, engine.url):
                 raise better from error
             raise
-        self._path, self._file = path, identity(path)
+        self._file = identity(self._path)
 
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:

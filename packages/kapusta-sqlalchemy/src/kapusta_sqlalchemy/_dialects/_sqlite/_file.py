@@ -27,12 +27,17 @@ def path_of(url: URL) -> Path:
         parts = urlsplit(database)
         database, query = unquote(parts.path), {**query, **parse_qs(parts.query)}
     if database in {"", ":memory:"} or query.get("mode") == ["memory"]:
-        raise StoreUrlError(
-            url=shown(url),
-            problem="is a database in memory, which every connection would have for itself",
-            remedy=_INSTEAD,
-        )
+        raise in_memory(url)
     return Path(database).absolute()
+
+
+def in_memory(url: URL) -> StoreUrlError:
+    """What to raise where there is no file."""
+    return StoreUrlError(
+        url=shown(url),
+        problem="is a database in memory, which every connection would have for itself",
+        remedy=_INSTEAD,
+    )
 
 
 def check_path(url: URL) -> Path:

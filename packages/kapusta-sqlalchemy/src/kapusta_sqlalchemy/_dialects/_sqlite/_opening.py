@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 from aiosqlite import Connection
 from sqlalchemy import URL
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 
 from kapusta.backend import StoreUrlError
 
-from ._file import path_of, shown
+from ._file import in_memory, path_of, shown
 from ._trouble import code_of
 
 OLDEST: Final = (3, 35)
 """The first version with ``RETURNING`` and ``MATERIALIZED``."""
 
 
-async def prepare(connection: Connection, url: URL) -> None:
-    """Check SQLite and the file, and have the file keep a write-ahead log.
+async def prepare(connection: Connection, url: URL, schema: str | None) -> Path:
+    """Check SQLite and the file, and have the file keep a write-ahead log; answer which file it is.
 
     Raises:
         StoreUrlError: this cannot be a store.
@@ -32,11 +34,30 @@ async def prepare(connection: Connection, url: URL) -> None:
         )
     [(version,)] = await connection.execute_fetchall("SELECT sqlite_version()")
     check_version(version, url)
+    schema = schema or "main"
+    path = await _path_of_schema(connection, url, schema)
     # With a write-ahead log, reading and writing do not wait for each other. Some file systems refuse it, and
     # say so only by keeping the old mode: then all works, slower.
-    [(mode,)] = await connection.execute_fetchall("PRAGMA journal_mode")
+    journal_mode = f"PRAGMA {sqlite_dialect().identifier_preparer.quote_identifier(schema)}.journal_mode"
+    [(mode,)] = await connection.execute_fetchall(journal_mode)
     if mode != "wal":
-        await connection.execute_fetchall("PRAGMA journal_mode = WAL")
+        await connection.execute_fetchall(f"{journal_mode} = WAL")
+    return path
+
+
+async def _path_of_schema(connection: Connection, url: URL, schema: str) -> Path:
+    """Where SQLite has found the file; a schema is a file that a listener of the user's has attached."""
+    rows = list(await connection.execute_fetchall("SELECT name, file FROM pragma_database_list"))
+    files = {name: file for name, file in rows}  # noqa: C416 - dict() does not know that a row is a pair
+    if schema not in files:
+        raise StoreUrlError(
+            url=shown(url),
+            problem=f"has no attached database '{schema}'",
+            remedy="Attach it in a listener of your engine, or leave schema= out.",
+        )
+    if not files[schema]:
+        raise in_memory(url)
+    return Path(files[schema])
 
 
 def check_version(version: str, url: URL) -> None:

@@ -30,6 +30,7 @@ class Sql:
         preparer = sqlite_dialect().identifier_preparer
         stage = preparer.quote_identifier(f"{tables.prefix}stage")
         self._names = {
+            "task_name": preparer.quote_identifier(tables.task.name),  # where no schema is attached
             "task": preparer.format_table(tables.task),
             "key": preparer.format_table(tables.unique_key),
             "stage": f"temp.{stage}",

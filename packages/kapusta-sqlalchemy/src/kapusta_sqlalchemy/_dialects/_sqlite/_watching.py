@@ -19,7 +19,7 @@ from ._sql import Sql
 PERIOD: Final = 0.05
 """Seconds between two looks."""
 
-_CANCELS: Final = "SELECT id, run FROM {task} WHERE status = 'started' AND cancel_requested"
+_CANCELS: Final = "SELECT id, run FROM {task_name} WHERE status = 'started' AND cancel_requested"
 
 # Other processes live in real time, whatever clock a test moves here.
 _clock: Final = SystemClock()

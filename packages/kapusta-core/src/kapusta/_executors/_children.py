@@ -1,0 +1,127 @@
+"""One child process: its channel, its life and its end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+import msgspec
+
+from ._frames import frame, read_frame
+from ._messages import Answer, Job, Welcome
+
+KILL_GRACE: Final = timedelta(seconds=2)
+"""How long a child has between SIGTERM and SIGKILL, and to end when its work is over, in real time."""
+
+
+class Child:
+    """A child process in a session of its own; used by the worker's loop.
+
+    The child and whatever it started are one process group, and are killed as one: first with SIGTERM, then
+    with SIGKILL. A child whose parent is gone ends itself.
+    """
+
+    def __init__(
+        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._process, self._reader, self._writer = process, reader, writer
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str] | None, max_result_bytes: int) -> Child:
+        """Start a child.
+
+        Raises:
+            OSError: the system has no room for another process.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-m",
+                    "kapusta._child",
+                    str(theirs.fileno()),
+                    stdin=asyncio.subprocess.DEVNULL,
+                    pass_fds=(theirs.fileno(),),
+                    env=environment,
+                    start_new_session=True,
+                )
+            except BaseException:
+                ours.close()
+                raise
+        reader, writer = await asyncio.open_connection(sock=ours)
+        writer.write(frame(msgspec.msgpack.encode(Welcome(sys.path, sys.argv, max_result_bytes))))
+        return cls(process, reader, writer)
+
+    @property
+    def pid(self) -> int:
+        """The process id; also that of its process group."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be given a job, as far as is known."""
+        return self._process.returncode is None and not self._reader.at_eof()
+
+    def tell(self, job: Job) -> None:
+        """Give it a job; it has none yet."""
+        self._writer.write(frame(msgspec.msgpack.encode(job)))
+
+    async def hear(self) -> Answer | None:
+        """What it says next; ``None`` if it is gone."""
+        data = await read_frame(self._reader)
+        return None if data is None else msgspec.msgpack.decode(data, type=Answer)
+
+    def let_go(self) -> None:
+        """Close its channel: with that it ends itself, and a body that runs in it."""
+        self._writer.close()
+
+    async def see_off(self) -> None:
+        """Let it end by itself, now that it has no job; kill it if it does not."""
+        self._writer.close()
+        if not await self._ends_in_time():
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End it, and its whole process group."""
+        self._writer.close()
+        _signal_group(self.pid, signal.SIGTERM)
+        try:
+            await self._ends_in_time()
+        finally:
+            # The child may be gone and its own children not; the group's number is theirs while one lives.
+            _signal_group(self.pid, signal.SIGKILL)
+        await self._process.wait()
+
+    async def death(self) -> str:
+        """How it ended, for people: it is gone, or about to be."""
+        await self.see_off()
+        code = self._process.returncode
+        if code is None or code >= 0:
+            return f"its child process ended with exit code {code} before it had answered"
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = "unknown"
+        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+        return f"its child process was ended by signal {-code}, {name}{hint}"
+
+    async def _ends_in_time(self) -> bool:
+        try:
+            await asyncio.wait_for(asyncio.shield(self._process.wait()), KILL_GRACE.total_seconds())
+        except TimeoutError:
+            return False
+        return True
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        return  # all of them are gone
