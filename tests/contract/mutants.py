@@ -1,4 +1,4 @@
-"""The table of mutants, and one mutant carried out: the backend with one line changed."""
+"""The table of mutants, and one mutant carried out: the memory backend with one line of it, or of its rules, changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final, NamedTuple
 
+import kapusta_memory
+from kapusta.backend import rules
+
 TABLE: Final = Path(__file__).with_suffix(".txt")
+MEMORY: Final = Path(kapusta_memory.__file__).parent
+RULES: Final = Path(rules.__file__)
 
 _LINE: Final = re.compile(r"(.*?)(?:  \[in (\w+)\])?")
 
@@ -19,6 +24,7 @@ class Mutant(NamedTuple):
     """One line that becomes another, and the law that must then fail.
 
     Attributes:
+        file: the package and the file in it.
         function: the function after whose first line the line is looked for; empty: anywhere.
     """
 
@@ -68,24 +74,42 @@ def changed(source: str, mutant: Mutant) -> str:
     return "\n".join(lines) + "\n"
 
 
-def load_changed(package: Path, folder: Path, name: str, mutant: Mutant) -> ModuleType:
-    """Copy a package into *folder*, change one line, and import it there as *name*."""
-    copy = folder / name
-    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
-    file = copy / mutant.file
+def load_changed(folder: Path, name: str, mutant: Mutant) -> ModuleType:
+    """Copy the memory backend and the rules into *folder*, change one line, and import the copy as *name*.
+
+    What is installed stays as it is: the copy has its own rules put into it, changed or not.
+    """
+    memory, own_rules = folder / MEMORY.name, folder / RULES.parent.name / RULES.name
+    shutil.copytree(MEMORY, memory, ignore=shutil.ignore_patterns("__pycache__"))
+    own_rules.parent.mkdir()
+    shutil.copy(RULES, own_rules)
+    file = folder / mutant.file
     file.write_text(changed(file.read_text(encoding="utf-8"), mutant), encoding="utf-8")
-    spec = importlib.util.spec_from_file_location(
-        name, copy / "__init__.py", submodule_search_locations=[str(copy)]
-    )
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{copy} is no package", name=name)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
+    module = _imported(name, memory / "__init__.py")
+    replacement = _imported(f"{rules.__package__}.{name}", own_rules)
+    using = [each for each in _named(name) if vars(each).get("rules") is rules]
+    if not using:
+        raise ImportError("nothing in the memory backend is called rules: its mutants change nothing")
+    for each in using:
+        vars(each)["rules"] = replacement
     return module
 
 
 def forget(name: str) -> None:
-    """Take an imported package out of memory again."""
-    for each in [each for each in sys.modules if each == name or each.startswith(f"{name}.")]:
-        del sys.modules[each]
+    """Take what was imported for a mutant out of memory again."""
+    for each in _named(name):
+        del sys.modules[each.__name__]
+
+
+def _named(name: str) -> list[ModuleType]:
+    return [module for each, module in sys.modules.items() if name in each.split(".")]
+
+
+def _imported(name: str, file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module", name=name)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

@@ -13,6 +13,7 @@ from kapusta.backend import Clock, NewTask, StoreUnavailableError, TaskQuery
 from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock
 from kapusta.testing.contract import OpenBackend
 from kapusta_memory import MemoryCRUD
+from tests.contract.handles import handles_to_one_store
 
 
 class TestFaultyWithoutFaults(BackendContract):
@@ -21,14 +22,8 @@ class TestFaultyWithoutFaults(BackendContract):
     @pytest.fixture
     def open_backend(self) -> OpenBackend:
         """A callable that gives wrapped handles to a new store in memory."""
-        first = MemoryCRUD()
-
-        def open_backend(clock: Clock) -> FaultyCRUD:
-            handle = MemoryCRUD(clock=clock)
-            handle.storage = first.storage
-            return FaultyCRUD(handle, seed=1, rate=0)
-
-        return open_backend
+        open_memory = handles_to_one_store()
+        return lambda clock: FaultyCRUD(open_memory(clock), seed=1, rate=0)
 
 
 def new_task(number: int) -> NewTask:

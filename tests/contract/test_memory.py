@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from kapusta.backend import Clock
 from kapusta.testing import BackendContract
 from kapusta.testing.contract import OpenBackend
 from kapusta_memory import MemoryCRUD
+from tests.contract.handles import handles_to_one_store
 
 
 class TestMemory(BackendContract):
@@ -18,14 +18,7 @@ class TestMemory(BackendContract):
     @pytest.fixture
     def open_backend(self) -> OpenBackend:
         """A callable that gives handles to a new store."""
-        first = MemoryCRUD()
-
-        def open_backend(clock: Clock) -> MemoryCRUD:
-            handle = MemoryCRUD(clock=clock)
-            handle.storage = first.storage
-            return handle
-
-        return open_backend
+        return handles_to_one_store()
 
 
 def test_memory_declares_what_it_can() -> None:

@@ -1,23 +1,20 @@
-"""Every law can fail: a line of the memory backend is changed, and the law that watches over it does."""
+"""Every law can fail: a line of the memory backend, or of its rules, is changed, and the law that watches over it does."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
 import kapusta_memory
-from kapusta.backend import BaseCRUD, Clock
 from kapusta.testing import BackendContract, _law
 from kapusta.testing._law import laws_of
 from kapusta.testing.contract import _listening
+from tests.contract.handles import handles_to_one_store
 from tests.contract.mutants import TABLE, Mutant, changed, forget, load_changed, read_table
 
-PACKAGE = Path(kapusta_memory.__file__).parent
 MUTANTS = read_table(TABLE.read_text(encoding="utf-8"))
 LAWS = dict(laws_of(BackendContract))
 
@@ -26,23 +23,10 @@ NEVER_BROKEN = {
 }
 
 
-def handles_of(module: ModuleType) -> Callable[[Clock], BaseCRUD]:
-    """What the contract's fixture would give for a memory backend from this module."""
-    backend: Any = module.MemoryCRUD
-    storage = backend().storage
-
-    def open_backend(clock: Clock) -> BaseCRUD:
-        handle: BaseCRUD = backend(clock=clock)
-        vars(handle)["storage"] = storage
-        return handle
-
-    return open_backend
-
-
 def broken(law: str, module: ModuleType) -> str | None:
     """How a backend breaks a law, if it does."""
     try:
-        LAWS[law](BackendContract(), handles_of(module))
+        LAWS[law](BackendContract(), handles_to_one_store(module.MemoryCRUD))
     except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - a mutant may fail in any way
         return f"{type(error).__name__}: {error}"
     return None
@@ -61,7 +45,7 @@ def test_a_mutant_breaks_its_law(mutant: Mutant, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(_law, "PATIENCE", 10)
     name = f"kapusta_memory_mutant_{MUTANTS.index(mutant)}"
     unchanged = broken_unchanged(mutant.law)
-    module = load_changed(PACKAGE, tmp_path, name, mutant)
+    module = load_changed(tmp_path, name, mutant)
 
     failure = broken(mutant.law, module)
     forget(name)
@@ -73,10 +57,12 @@ def test_a_mutant_breaks_its_law(mutant: Mutant, tmp_path: Path, monkeypatch: py
 def test_every_law_can_be_broken_by_one_line() -> None:
     """A law that no one-line mutant can break says nothing; the table has at least one for each."""
     watched = {mutant.law for mutant in MUTANTS}
+    own = [mutant for mutant in MUTANTS if mutant.file.startswith("kapusta_memory/")]
 
     assert watched <= LAWS.keys(), "the table names laws that do not exist"
     assert LAWS.keys() - watched == NEVER_BROKEN.keys()
-    assert len(MUTANTS) >= 30
+    assert len(own) >= 30, "the memory distribution has too few mutants in files of its own"
+    assert len(own) < len(MUTANTS), "the rules that it follows have none"
     assert len(set(MUTANTS)) == len(MUTANTS)
 
 

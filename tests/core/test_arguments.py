@@ -22,17 +22,32 @@ def arguments(function: Callable[..., Any]) -> Arguments:
     return Arguments("t", function, JsonCodec())
 
 
-def arrived(function: Callable[..., Any], *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arrived(
+    function: Callable[..., Any], *args: Any, **kwargs: Any
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """How a call of the function arrives where it runs."""
     ready = arguments(function)
     return ready.decode(ready.encode(args, kwargs))
 
 
-def nothing() -> None: ...
-def plain(a: int, b: str = "b", *, c: float = 1.5) -> None: ...
-def positional(a: int, b: int = 2, /, c: int = 3) -> None: ...
-def many(first: int, *rest: datetime, flag: bool = False, **named: int) -> None: ...
-def bare(a, b=None): ...  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - not everybody annotates
+def nothing() -> None:
+    """Take nothing."""
+
+
+def plain(a: int, b: str = "b", *, c: float = 1.5) -> None:
+    """Take all kinds."""
+
+
+def positional(a: int, b: int = 2, /, c: int = 3) -> None:
+    """Take two by position only."""
+
+
+def many(first: int, *rest: datetime, flag: bool = False, **named: int) -> None:
+    """Take any number."""
+
+
+def bare(a, b=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - that is the point
+    """Take whatever comes: not everybody annotates."""
 
 
 NOON = datetime(2026, 5, 17, 12)  # noqa: DTZ001 - a naive one is the user's own, and stays one
@@ -104,12 +119,28 @@ def test_each_default_is_that_of_the_code_that_runs() -> None:
     assert kwargs.get("b", "another") == "another"
 
 
-def changed_order(b: str, a: int) -> None: ...
-def with_default(a: int, new: str = "new", b: str = "") -> None: ...
-def new_in_front(new: int = 0, a: int = 0, b: str = "", /) -> None: ...
-def new_before_rest(first: int, new: int = 0, *rest: int) -> None: ...
-def old(a: int, b: str) -> None: ...
-def old_rest(first: int, *rest: int) -> None: ...
+def changed_order(b: str, a: int) -> None:
+    """The same, the other way round."""
+
+
+def with_default(a: int, new: str = "new", b: str = "") -> None:
+    """One more, in the middle."""
+
+
+def new_in_front(new: int = 0, a: int = 0, b: str = "", /) -> None:
+    """One more, in front of positional ones."""
+
+
+def new_before_rest(first: int, new: int = 0, *rest: int) -> None:
+    """One more, before any number of others."""
+
+
+def old(a: int, b: str) -> None:
+    """As it was launched."""
+
+
+def old_rest(first: int, *rest: int) -> None:
+    """As it was launched, with any number."""
 
 
 @pytest.mark.parametrize(

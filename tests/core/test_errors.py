@@ -56,7 +56,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "PayloadTooLargeError": (
         {"task": "t", "size": 2048, "limit": 1024},
-        ["Task 't' was not launched", "2048 bytes, the limit is 1024", "or raise Kapusta(max_payload_bytes=...)"],
+        [
+            "Task 't' was not launched",
+            "2048 bytes, the limit is 1024",
+            "or raise Kapusta(max_payload_bytes=...)",
+        ],
         ValueError,
     ),
     "UnreadablePayloadError": (
@@ -117,7 +121,12 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "StoreTooNewError": (
         {"store": "sqlite:///t.db", "found": "9", "needs": 4, "reads": 1},
-        ["The store sqlite:///t.db", "its schema is '9'", "version 4, this one is 1", "Upgrade the packages here"],
+        [
+            "The store sqlite:///t.db",
+            "its schema is '9'",
+            "version 4, this one is 1",
+            "Upgrade the packages here",
+        ],
         _errors.StoreError,
     ),
     "StoreNotMigratedError": (
@@ -137,7 +146,10 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "DuplicateBackendError": (
         {"wanted": "memory", "distributions": ("acme-kapusta", "kapusta-memory")},
-        ["Backend 'memory' is provided by more than one distribution: acme-kapusta, kapusta-memory.", "Uninstall all"],
+        [
+            "Backend 'memory' is provided by more than one distribution: acme-kapusta, kapusta-memory.",
+            "Uninstall all",
+        ],
         KapustaError,
     ),
     "BrokenPluginError": (
@@ -149,6 +161,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         {"action": "startup()", "module": "shop"},
         ["startup() was called while a child process imported 'shop'", 'under `if __name__ == "__main__":`'],
         RuntimeError,
+    ),
+    "TargetError": (
+        {"target": "shop", "problem": "is not of the form package.module:kapusta"},
+        ["'shop' is not of the form", "Name the module and, in it, the Kapusta"],
+        ValueError,
     ),
     "StillBusyError": (
         {"busy": ("task 7 't'",), "seconds": 5.0},
@@ -191,8 +208,8 @@ def test_an_error_is_a_kapusta_error_and_of_a_known_kind(name: str) -> None:
 
 
 def test_what_an_application_can_meet_is_at_its_door() -> None:
-    """All but the two that never leave a worker."""
-    inside = {"UnreadablePayloadError", "ResultEncodingError"}
+    """All but those that never leave a worker or the command line."""
+    inside = {"UnreadablePayloadError", "ResultEncodingError", "TargetError"}
 
     assert {name for name in ALL if name in kapusta.__all__} == set(ALL) - inside
     assert set(kapusta.__all__) >= ABSTRACT

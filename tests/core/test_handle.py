@@ -77,7 +77,9 @@ async def test_a_handle_from_elsewhere_asks_the_same_task(kapusta: Kapusta) -> N
 
 
 @pytest.mark.parametrize("task_id", [1, 0, -1, 2**63, 2**70])
-async def test_an_unknown_id_raises_from_a_handle_and_is_none_elsewhere(kapusta: Kapusta, task_id: int) -> None:
+async def test_an_unknown_id_raises_from_a_handle_and_is_none_elsewhere(
+    kapusta: Kapusta, task_id: int
+) -> None:
     """Also an id that no database could hold."""
     unknown = kapusta.handle(task_id)
 
@@ -147,9 +149,15 @@ async def test_a_task_that_failed_raises_with_its_traceback(kapusta: Kapusta) ->
     task = await divide.launch(0)
     await kapusta.run_until_idle()
 
-    with pytest.raises(TaskFailedError, match="ended as 'error': ZeroDivisionError: division by zero") as caught:
+    with pytest.raises(
+        TaskFailedError, match="ended as 'error': ZeroDivisionError: division by zero"
+    ) as caught:
         await task.result()
-    assert (caught.value.task_id, caught.value.name, caught.value.status) == (task, "divide", TaskStatus.error)
+    assert (caught.value.task_id, caught.value.name, caught.value.status) == (
+        task,
+        "divide",
+        TaskStatus.error,
+    )
     assert "return 1 / by" in (caught.value.error or "")
     assert await kapusta.get_task_result(task) is None
 

@@ -122,11 +122,27 @@ PROGRAM = textwrap.dedent(
 @pytest.mark.parametrize(
     ("command", "name", "place"),
     [
-        (["billing.py"], "billing.work", "ImportPath(module='billing', qualname='work', file='{folder}/billing.py')"),
+        (
+            ["billing.py"],
+            "billing.work",
+            "ImportPath(module='billing', qualname='work', file='{folder}/billing.py')",
+        ),
         (["-m", "billing"], "billing.work", "ImportPath(module='billing', qualname='work', file=None)"),
-        (["-m", "shop"], "shop.__main__.work", "ImportPath(module='shop.__main__', qualname='work', file=None)"),
-        (["-m", "shop.tasks"], "shop.tasks.work", "ImportPath(module='shop.tasks', qualname='work', file=None)"),
-        (["-c", PROGRAM], "__main__.work", "it was defined at a prompt, and another process could not import it"),
+        (
+            ["-m", "shop"],
+            "shop.__main__.work",
+            "ImportPath(module='shop.__main__', qualname='work', file=None)",
+        ),
+        (
+            ["-m", "shop.tasks"],
+            "shop.tasks.work",
+            "ImportPath(module='shop.tasks', qualname='work', file=None)",
+        ),
+        (
+            ["-c", PROGRAM],
+            "__main__.work",
+            "it was defined at a prompt, and another process could not import it",
+        ),
     ],
     ids=["file", "module", "package", "module of a package", "prompt"],
 )

@@ -74,7 +74,11 @@ def test_the_mode_follows_the_function_unless_it_is_given(
         ({"overdue_time_delta": MINUTE}, "overdue_time", MINUTE),
         ({"overdue_time_delta": None}, "overdue_time", None),
         ({}, "backoff", Backoff()),
-        ({"backoff": None}, "backoff", Backoff(initial=timedelta(0), maximum=timedelta(0), factor=1, jitter=False)),
+        (
+            {"backoff": None},
+            "backoff",
+            Backoff(initial=timedelta(0), maximum=timedelta(0), factor=1, jitter=False),
+        ),
         ({"backoff": 60}, "backoff", Backoff(initial=MINUTE, maximum=MINUTE, factor=1, jitter=False)),
         ({"backoff": Backoff(factor=3)}, "backoff", Backoff(factor=3)),
         ({}, "on_crash", OnCrash.retry),

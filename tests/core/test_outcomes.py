@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import pytest
-from tests.core.example_task import NOW, stored_task
 
 from kapusta import Backoff, OnCrash, TaskStatus
 from kapusta._enums import TRANSITIONS
@@ -28,6 +27,7 @@ from kapusta._outcomes import (
     will_retry,
 )
 from kapusta._records import Change, Guard, StoredTask
+from tests.core.example_task import NOW, stored_task
 
 TEN = timedelta(seconds=10)
 PLAIN = Policy()
@@ -40,7 +40,9 @@ DEADLINE = Policy(overdue_time=timedelta(hours=1))
 STARTED, PENDING, HELD = TaskStatus.started, TaskStatus.pending, TaskStatus.held
 
 
-def fails(policy: Policy, status: Any = TaskStatus.error, chance: float = 0.5) -> Callable[[StoredTask], Change]:
+def fails(
+    policy: Policy, status: Any = TaskStatus.error, chance: float = 0.5
+) -> Callable[[StoredTask], Change]:
     """A failure at noon."""
     return lambda task: failed(task, policy, status, "the traceback", chance=chance, now=NOW)
 
@@ -83,7 +85,12 @@ TABLE = [
         "second failure, by timeout: twice the delay",
         stored_task(failures=1),
         fails(RETRIES, TaskStatus.timeout),
-        {"status": PENDING, "delay": 2 * TEN, "failures": 2, "reason": "attempt 2 ended as 'timeout'; 1 left"},
+        {
+            "status": PENDING,
+            "delay": 2 * TEN,
+            "failures": 2,
+            "reason": "attempt 2 ended as 'timeout'; 1 left",
+        },
     ),
     Row(
         "third failure: no attempt is left",
@@ -108,7 +115,13 @@ TABLE = [
         "crash",
         stored_task(error="of the attempt before", failures=1),
         lambda task: crashed(task, PLAIN, "the child died"),
-        {"status": PENDING, "crashes": 1, "failures": None, "delay": timedelta(0), "reason": "the child died"},
+        {
+            "status": PENDING,
+            "crashes": 1,
+            "failures": None,
+            "delay": timedelta(0),
+            "reason": "the child died",
+        },
     ),
     Row(
         "crash keeps the last error",
@@ -293,7 +306,9 @@ def test_whether_a_failure_now_would_leave_a_retry(failures: int, *, left: bool)
     assert will_retry(stored_task(failures=failures), RETRIES) is left
 
 
-@pytest.mark.parametrize("options", [b"", b"nonsense", b'{"timeout": -5, "max_retry_attempts": "x"}', b"\xff"])
+@pytest.mark.parametrize(
+    "options", [b"", b"nonsense", b'{"timeout": -5, "max_retry_attempts": "x"}', b"\xff"]
+)
 def test_a_policy_that_cannot_be_read_is_the_default_one(options: bytes) -> None:
     """A row that somebody has broken by hand does not stop a worker's loop."""
     assert Policy.read(options) == Policy()

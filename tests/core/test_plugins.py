@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -96,14 +96,23 @@ def raising(error: BaseException) -> Callable[[], object]:
 
 
 BROKEN = {
-    "its import fails": (raising(ImportError("no engine")), "importing 'acme.plugin' raised ImportError('no engine')"),
-    "its import divides by zero": (raising(ZeroDivisionError()), "importing 'acme.plugin' raised ZeroDivisionError()"),
+    "its import fails": (
+        raising(ImportError("no engine")),
+        "importing 'acme.plugin' raised ImportError('no engine')",
+    ),
+    "its import divides by zero": (
+        raising(ZeroDivisionError()),
+        "importing 'acme.plugin' raised ZeroDivisionError()",
+    ),
     "it is no module": (lambda: "a string", "'acme.plugin' is no module"),
     "it has no hook": (lambda: module(None), "implements no hook: mark it with @hookimpl"),
-    "its hook is not marked": (lambda: module(lambda: [], mark=lambda f: f), "implements no hook"),
+    "its hook is not marked": (lambda: module(list, mark=lambda f: f), "implements no hook"),
     "its hook raises": (lambda: module(raising(KeyError("k"))), "asking it raised KeyError('k')"),
     "it answers text": (lambda: module(lambda: "good"), "kapusta_backends() answered 'good'"),
-    "it answers one backend": (lambda: module(lambda: backend("b", "b")), "kapusta_backends() answered Backend("),
+    "it answers one backend": (
+        lambda: module(lambda: backend("b", "b")),
+        "kapusta_backends() answered Backend(",
+    ),
     "it answers nonsense": (lambda: module(lambda: [5]), "5 is no Backend"),
 }
 
@@ -146,7 +155,7 @@ def test_two_distributions_with_one_scheme_are_refused_with_both_named() -> None
         ]
     )
 
-    with pytest.raises(DuplicateBackendError, match="more than one distribution: acme-a, acme-b. Uninstall"):
+    with pytest.raises(DuplicateBackendError, match="more than one distribution: acme-a, acme-b"):
         plugins.from_url("shared://x")
     assert isinstance(plugins.from_url("a://x"), MemoryCRUD)
     assert isinstance(plugins.from_url("b://x"), MemoryCRUD)
@@ -197,13 +206,13 @@ def test_a_clock_is_handed_on() -> None:
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+def installed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Pretend that these, and no others, are installed."""
 
     def pretend(*points: importlib.metadata.EntryPoint) -> None:
         monkeypatch.setattr(_plugins, "_installed", Plugins(points))
 
-    yield pretend
+    return pretend
 
 
 def test_an_export_is_an_attribute_of_the_door(installed: Callable[..., None]) -> None:
@@ -261,7 +270,9 @@ def test_looking_for_plugins_imports_no_engine() -> None:
         "print(sorted(who for who, _ in found.backends), found.broken, 'sqlalchemy' in sys.modules)"
     )
 
-    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    ran = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
 
     assert "'kapusta-memory'" in ran.stdout
     assert "'kapusta-sqlalchemy'" in ran.stdout

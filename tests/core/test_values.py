@@ -15,33 +15,43 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from tests.core.example_task import NOW
 
 from kapusta import ArgumentError, ResultUnreadableError, TaskHandle
 from kapusta._arguments import Arguments
 from kapusta._codec import JsonCodec
+from tests.core.example_task import NOW
 
 
 class Colour(enum.Enum):
+    """By name and text."""
+
     red = "r"
     green = "g"
 
 
 class Mixed(enum.Enum):
+    """Values of two kinds."""
+
     text = "t"
     number = 2
 
 
 class Level(enum.IntEnum):
+    """An int, too."""
+
     high = 3
 
 
 class Kind(enum.StrEnum):
+    """A str, too."""
+
     good = "good"
 
 
 @dataclass
 class Line:
+    """A dataclass."""
+
     price: Decimal
     when: datetime
     tags: set[str] = field(default_factory=set)
@@ -49,45 +59,63 @@ class Line:
 
 @dataclass(eq=False)
 class NoEquality:
+    """A dataclass that is equal to nothing but itself."""
+
     line: Line
 
 
 class Struct(msgspec.Struct):
+    """A msgspec class."""
+
     lines: list[Line]
     ident: UUID | None = None
 
 
 @attrs.define
 class Attrs:
+    """An attrs class."""
+
     line: Line
     colour: Colour = Colour.red
 
 
 class Model(pydantic.BaseModel):
+    """A pydantic model."""
+
     price: Decimal
     child: Model | None = None
 
 
 class Point(NamedTuple):
+    """A named tuple."""
+
     x: int
     y: float
 
 
 class Options(TypedDict, total=False):
+    """A typed dict."""
+
     deep: bool
 
 
 class Loose(msgspec.Struct):
+    """A msgspec class with a field of any type."""
+
     anything: Any
 
 
 @dataclass
 class LooseData:
+    """A dataclass with a field of any type."""
+
     anything: Any
 
 
 @attrs.define
 class LooseAttrs:
+    """An attrs class with a field of any type."""
+
     anything: Any
 
 

@@ -205,3 +205,13 @@ async def test_a_lock_beyond_patience_is_named(store: AlchemyCRUD, path: Path) -
         assert (await store.claim_tasks(claim())).tasks == []
         bully.execute("COMMIT")
     assert (await store.add_tasks([new()]))[0].outcome == "new"
+
+
+async def test_starting_and_stopping_wait_for_each_other(url: str) -> None:
+    """A shutdown during a startup closes what that has opened."""
+    crud = AlchemyCRUD(url)
+
+    await asyncio.gather(crud.startup(), crud.shutdown(), crud.startup(), crud.shutdown())
+
+    with pytest.raises(RuntimeError, match="not started"):
+        await crud.find_tasks(TaskQuery())

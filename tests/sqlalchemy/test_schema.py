@@ -21,7 +21,7 @@ from sqlalchemy import create_engine
 
 import kapusta_sqlalchemy
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError, TaskQuery
-from kapusta_sqlalchemy import AlchemyCRUD, include_object, metadata
+from kapusta_sqlalchemy import AlchemyCRUD, _migrate, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, Identity, Verdict, _upgrade, judge
 from kapusta_sqlalchemy._tables import build_tables
@@ -49,6 +49,22 @@ async def test_a_new_store_has_what_the_revisions_make(
     """Creating all tables at once is the shortcut; the revisions are the truth; table by table they are equal."""
     _upgraded(tmp_path / "revisions.db")
 
+    assert _schema(path) == _schema(tmp_path / "revisions.db")
+
+
+async def test_startup_can_go_by_the_revisions(
+    url: str, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What `startup()` does with an older store, Alembic in its own locked transaction, makes the same tables."""
+    monkeypatch.setattr(_migrate, "_create", _migrate._upgrade)
+    crud = AlchemyCRUD(url)
+    await crud.startup()
+    await crud.shutdown()
+    await crud.startup()
+    assert (await crud.add_tasks([new()]))[0].outcome == "new"
+    await crud.shutdown()
+
+    _upgraded(tmp_path / "revisions.db")
     assert _schema(path) == _schema(tmp_path / "revisions.db")
 
 
@@ -210,6 +226,14 @@ async def test_without_migrate_a_new_store_is_refused_with_the_command(
     await crud.startup()
     await crud.shutdown()
     assert capsys.readouterr().err == ""
+
+
+async def test_the_command_names_prefix_and_schema(url: str) -> None:
+    """Where the tables are not the usual ones, the command to run says so."""
+    with pytest.raises(StoreNotMigratedError) as caught:
+        await AlchemyCRUD(url, migrate=False, table_prefix="my tasks_", schema="main").startup()
+
+    assert caught.value.command.endswith(f"upgrade {url} --table-prefix 'my tasks_' --schema main")
 
 
 def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:

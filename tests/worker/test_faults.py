@@ -15,8 +15,6 @@ from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.eventually import eventually
 from tests.worker.scripted import Script, ScriptedCRUD
 
-TASKS = 200
-
 
 class Bodies:
     """Tasks of three modes, of which every fifth fails at first, and how often each body has begun."""
@@ -85,25 +83,30 @@ async def test_every_task_ends_once_with_the_leases_kept_by_a_thread(
     async def move() -> None:
         await asyncio.sleep(0)
 
-    handles, ended = await drained(kapusta, bodies, on_sqlite(), move)
+    handles, ended = await drained(kapusta, bodies, on_sqlite(), move, tasks=60)
 
     check(handles, ended, bodies, script)
 
 
 async def drained(
-    kapusta: Kapusta, bodies: Bodies, observer: BaseCRUD, move: Callable[[], Awaitable[None]]
+    kapusta: Kapusta,
+    bodies: Bodies,
+    observer: BaseCRUD,
+    move: Callable[[], Awaitable[None]],
+    *,
+    tasks: int = 200,
 ) -> tuple[list[TaskHandle[int]], Sequence[StoredTask]]:
-    """Launch 200 tasks and *move* time until none is left that has not ended, as a handle without faults sees it."""
+    """Launch tasks and *move* time until none is left that has not ended, as a handle without faults sees it."""
 
     async def look() -> Sequence[StoredTask]:
         await move()
-        tasks = await observer.find_tasks(TaskQuery(limit=TASKS + 1))
-        return tasks if len(tasks) >= TASKS and all(task.status in FINAL for task in tasks) else []
+        found = await observer.find_tasks(TaskQuery(limit=tasks + 1))
+        return found if len(found) >= tasks and all(task.status in FINAL for task in found) else []
 
     await kapusta.startup()
     await observer.startup()
     try:
-        launching = asyncio.gather(*(launched(bodies.tasks, number) for number in range(TASKS)))
+        launching = asyncio.gather(*(launched(bodies.tasks, number) for number in range(tasks)))
         ended = await eventually(look, "every task has ended", within=60)
         while not launching.done():
             await move()

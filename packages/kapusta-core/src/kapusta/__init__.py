@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 from ._backoff import Backoff
 from ._crud import BaseCRUD
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus

@@ -21,7 +21,9 @@ class KapustaError(Exception):
 
 
 def _remade(kind: type[KapustaError], *message: str) -> KapustaError:
-    return kind.__new__(kind, *message)
+    error = kind.__new__(kind)
+    error.args = message
+    return error
 
 
 # --- what is said of a task or of a launch ---------------------------------------------------------

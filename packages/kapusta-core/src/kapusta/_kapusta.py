@@ -244,11 +244,12 @@ class Kapusta:
         rescued when its lease ends. Returns even when the store is gone.
         """
         async with self._lifecycle:
-            worker, listening, self._worker, self._listening = self._worker, self._listening, None, None
-            if worker is not None:
-                await worker.stop()
-            if listening is not None:
-                await asyncio.wait({listening})
+            # Forgotten only when it has ended: a listening task that has not had its first turn is still to find it.
+            if self._worker is not None:
+                await self._worker.stop()
+            if self._listening is not None:
+                await asyncio.wait({self._listening})
+            self._worker = self._listening = None
             try:
                 await self._store.close()
             except StoreUnavailableError as problem:

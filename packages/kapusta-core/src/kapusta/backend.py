@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 from . import _rules as rules
 from ._clock import Clock, SystemClock, Timer
 from ._crud import BaseCRUD, WakeKind

@@ -7,7 +7,7 @@ from datetime import datetime
 from heapq import heapify, heappop, heappush
 from typing import Final, Generic, TypeVar
 
-K = TypeVar("K", datetime, tuple[int, datetime])
+K = TypeVar("K", datetime, tuple[int, datetime, int])
 
 _SMALL: Final = 64
 
@@ -32,11 +32,14 @@ class LazyHeap(Generic[K]):
         """How many entries are kept, forgotten ones included."""
         return len(self._entries)
 
-    def put(self, id: int, key: K) -> None:
-        """Put *id* in, or give it another key."""
-        self._keys[id] = key
-        heappush(self._entries, (key, id))
-        self._tidy()
+    def put(self, id: int, key: K | None) -> None:
+        """Put *id* in, or give it another key; with none, take it out."""
+        if key is None:
+            self.discard(id)
+        else:
+            self._keys[id] = key
+            heappush(self._entries, (key, id))
+            self._tidy()
 
     def discard(self, id: int) -> None:
         """Take *id* out, if it is in."""

@@ -6,10 +6,9 @@ import heapq
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from kapusta.backend import (
-    RESCUE_AFTER,
     Added,
     AddOutcome,
     Change,
@@ -19,17 +18,17 @@ from kapusta.backend import (
     Claims,
     Guard,
     NewTask,
+    Renewal,
     RenewAnswer,
     Renewed,
     RenewRequest,
     StoredTask,
     TaskQuery,
     TaskStatus,
+    rules,
 )
 
-from ._fence import answer_to, changed, claimed, fits
 from ._heap import LazyHeap
-from ._instants import later
 from ._keys import Keys
 from ._listeners import Listeners
 from ._waiting import Waiting
@@ -55,7 +54,7 @@ class Storage:
 
     def add(self, tasks: Sequence[NewTask], now: datetime) -> list[Added]:
         """Store new tasks."""
-        rows = [_row(task, now) for task in tasks]  # what can fail fails before the first is stored
+        rows = [rules.stored(task, now) for task in tasks]  # what can fail fails before the first is stored
         with self._lock:
             return [self._add(task, row, now) for task, row in zip(tasks, rows, strict=True)]
 
@@ -63,7 +62,7 @@ class Storage:
         """Claim due tasks."""
         with self._lock:
             ids, next_eta = self._waiting.take(request, now)
-            tasks = [self._write(claimed(self._rows[each], request, now)) for each in ids]
+            tasks = [self._write(rules.claimed(self._rows[each], request, now)) for each in ids]
         return Claims(tasks=tasks, now=now, next_due=next_eta - now if next_eta is not None else None)
 
     def change(self, changes: Sequence[Change], now: datetime) -> list[Changed]:
@@ -73,23 +72,8 @@ class Storage:
 
     def renew(self, request: RenewRequest, now: datetime) -> list[Renewed]:
         """Extend leases."""
-        lease_end = later(now, request.lease)
-        answers = []
         with self._lock:
-            for renewal in request.renewals:
-                row = self._rows.get(renewal.id)
-                if row is None or (row.status, row.run, row.worker) != (
-                    TaskStatus.started,
-                    renewal.run,
-                    request.worker,
-                ):
-                    answers.append(Renewed(id=renewal.id, answer=RenewAnswer.lost))
-                    continue
-                self._write(row.replace(lease=request.lease, lease_end=lease_end))
-                answers.append(
-                    Renewed(id=row.id, answer=RenewAnswer.renewed, cancel_requested=row.cancel_requested)
-                )
-        return answers
+            return [self._renew(renewal, request, now) for renewal in request.renewals]
 
     def find(self, query: TaskQuery, now: datetime) -> list[StoredTask]:
         """The tasks that fit a query."""
@@ -99,7 +83,7 @@ class Storage:
                 if len(found) >= query.limit:
                     break
                 row = self._rows.get(task_id)
-                if row is not None and fits(row, query, now):
+                if row is not None and rules.fits(query, row, now):
                     found.append(row)
         return found
 
@@ -145,39 +129,30 @@ class Storage:
 
     def _change(self, change: Change, now: datetime) -> Changed:
         row = self._rows.get(change.id)
-        answer = answer_to(change, row, now) if row is not None else ChangeAnswer.refused
+        answer = rules.answer(change, row, now)
         if row is not None and answer is ChangeAnswer.accepted:
-            self._write(changed(row, change, now))
+            self._write(rules.changed(row, change, now))
         return Changed(id=change.id, answer=answer)
+
+    def _renew(self, renewal: Renewal, request: RenewRequest, now: datetime) -> Renewed:
+        row = self._rows.get(renewal.id)
+        if row is None or not rules.is_held(row, request.worker, renewal.run):
+            return Renewed(id=renewal.id, answer=RenewAnswer.lost)
+        self._write(rules.renewed(row, request, now))
+        return Renewed(id=row.id, answer=RenewAnswer.renewed, cancel_requested=row.cancel_requested)
 
     def _write(self, row: StoredTask) -> StoredTask:
         """Put a row in its place, and let each index know where it stands now."""
         before = self._rows.get(row.id)
         self._rows[row.id] = row
-        if (
-            before is not None
-            and before.status is TaskStatus.pending
-            and row.status is not TaskStatus.pending
-        ):
+        pending = row.status is TaskStatus.pending
+        if pending:
+            self._waiting.put(row)
+        elif before is not None and before.status is TaskStatus.pending:
             self._waiting.discard(before)
-            self._deadlines.discard(row.id)
-        match row.status:
-            case TaskStatus.pending:
-                self._waiting.put(row)
-                if row.deadline is not None:
-                    self._deadlines.put(row.id, row.deadline)
-                else:
-                    self._deadlines.discard(row.id)
-            case TaskStatus.started if row.lease is not None and row.lease_end is not None:
-                self._rescues.put(row.id, later(row.lease_end, row.lease / RESCUE_AFTER))
-            case _ if row.finished is not None:
-                self._finishes.put(row.id, row.finished)
-            case _:
-                pass
-        if row.status is not TaskStatus.started:
-            self._rescues.discard(row.id)
-        if row.finished is None:
-            self._finishes.discard(row.id)
+        self._deadlines.put(row.id, row.deadline if pending else None)
+        self._rescues.put(row.id, rules.expires(row))
+        self._finishes.put(row.id, row.finished)
         return row
 
     def _candidates(self, query: TaskQuery, now: datetime) -> Iterator[int]:
@@ -196,43 +171,10 @@ class Storage:
             if oldest is None or oldest[0] >= query.finished_before:
                 few = set()
         if few is not None:
-            rising = [each for each in few if each > query.after_id]
+            rising = list(few)
             heapq.heapify(rising)
             while rising:
                 yield heapq.heappop(rising)
         else:
             for place in range(bisect_right(self._ids, query.after_id), len(self._ids)):
                 yield self._ids[place]
-
-
-def _row(task: NewTask, now: datetime) -> StoredTask:
-    eta = task.eta.astimezone(UTC) if task.eta is not None else later(now, task.delay)
-    return StoredTask(
-        id=task.id,
-        token=task.token,
-        name=task.name,
-        payload=task.payload,
-        codec=task.codec,
-        mode=task.mode,
-        queue=task.queue,
-        priority=task.priority,
-        eta=eta,
-        deadline=later(now, task.overdue_after) if task.overdue_after is not None else None,
-        options=task.options,
-        status=TaskStatus.pending,
-        run=0,
-        worker=None,
-        lease=None,
-        lease_end=None,
-        settled_run=None,
-        failures=0,
-        crashes=0,
-        interruptions=0,
-        cancel_requested=False,
-        result=None,
-        error=None,
-        reason=None,
-        created=now,
-        started=None,
-        finished=None,
-    )

@@ -7,12 +7,12 @@ from datetime import datetime
 from heapq import heapify, heappop, heapreplace
 from typing import TypeAlias
 
-from kapusta.backend import ClaimRequest, StoredTask, TaskExecutionMode
+from kapusta.backend import ClaimRequest, StoredTask, TaskExecutionMode, rules
 
 from ._heap import LazyHeap
 
 Rows: TypeAlias = Mapping[int, StoredTask]
-Rank: TypeAlias = tuple[tuple[int, datetime], int]
+Rank: TypeAlias = tuple[int, datetime, int]
 
 
 class _Group:
@@ -22,7 +22,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.future: LazyHeap[datetime] = LazyHeap()
-        self.due: LazyHeap[tuple[int, datetime]] = LazyHeap()
+        self.due: LazyHeap[Rank] = LazyHeap()
 
     def discard(self, id: int) -> None:
         self.future.discard(id)
@@ -31,16 +31,15 @@ class _Group:
     def best(self, rows: Rows, now: datetime) -> Rank | None:
         """The task to claim first, if one can be claimed now."""
         while (waiting := self.future.first()) is not None and waiting[0] <= now:
-            eta, task_id = waiting
+            task_id = waiting[1]
             self.future.pop()
-            self.due.put(task_id, (-rows[task_id].priority, eta))
-        while (rank := self.due.first()) is not None:
-            row = rows[rank[1]]
-            if row.deadline is not None and row.deadline <= now:
-                self.due.pop()  # no claim will take it any more
-            else:
-                break
-        return rank
+            self.due.put(task_id, rules.rank(rows[task_id]))
+        while (first := self.due.first()) is not None:
+            rank, task_id = first
+            if rules.in_time(rows[task_id], now):
+                return rank
+            self.due.pop()  # no claim will take it any more
+        return None
 
 
 class Waiting:
@@ -57,7 +56,7 @@ class Waiting:
         if group is None:
             group = queues[row.queue] = _Group()
         group.discard(row.id)
-        if row.deadline is None or row.eta < row.deadline:
+        if rules.in_time(row, row.eta):
             group.future.put(row.id, row.eta)
 
     def discard(self, row: StoredTask) -> None:
@@ -81,7 +80,7 @@ class Waiting:
                 groups = list(self._fitting(mode, request))
                 taken += self._best(groups, slots, now)
                 etas += [first[0] for group in groups if (first := group.future.first()) is not None]
-        return [task_id for _, task_id in sorted(taken)], min(etas, default=None)
+        return [task_id for *_, task_id in sorted(taken)], min(etas, default=None)
 
     def size(self) -> int:
         """How many groups there are."""

@@ -38,7 +38,7 @@ from ._dialects import Dialect, choose
 from ._migrate import ensure_schema
 from ._patience import patiently
 from ._tables import PREFIX, build_tables
-from ._whole import opened_whole
+from ._whole import opened_whole, seen_through
 
 _EXAMPLE: Final = "Write it like sqlite+aiosqlite:///path/to/file.db."
 
@@ -80,15 +80,28 @@ class AlchemyCRUD(BaseCRUD):
     # --- starting and stopping ----------------------------------------------------------------------
 
     async def startup(self) -> None:
+        async with self._alone():
+            if self._started is None or self._started.loop is not asyncio.get_running_loop():
+                await self._close()
+                self._started = await opened_whole(self._open(), _Started.close)
+
+    async def shutdown(self) -> None:
+        async with self._alone():
+            await self._close()
+
+    def _alone(self) -> asyncio.Lock:
+        """Starting and stopping, one after the other on each loop; a loop that has gone holds up nobody."""
         loop = asyncio.get_running_loop()
         if self._lock is None or self._lock[0] is not loop:
             self._lock = loop, asyncio.Lock()
-        async with self._lock[1]:
-            if self._started is None or self._started.loop is not loop:
-                await self.shutdown()
-                self._started = await opened_whole(self._open(loop), _close)
+        return self._lock[1]
 
-    async def _open(self, loop: asyncio.AbstractEventLoop) -> _Started:
+    async def _close(self) -> None:
+        started, self._started = self._started, None
+        if started is not None:
+            await seen_through(started.close())
+
+    async def _open(self) -> _Started:
         url = _url_of(self._address)
         dialect = choose(url)(self._tables, self.clock)
         made = not isinstance(self._address, AsyncEngine)
@@ -107,16 +120,7 @@ class AlchemyCRUD(BaseCRUD):
             raise
         self.capabilities = dialect.capabilities
         connections = Connections(engine, dialect, made=made, disposes=disposes)
-        return _Started(loop, engine, dialect, connections)
-
-    async def shutdown(self) -> None:
-        started, self._started = self._started, None
-        if started is None:
-            return
-        if started.loop is asyncio.get_running_loop():
-            await started.connections.close()
-        else:
-            started.connections.abandon()
+        return _Started(asyncio.get_running_loop(), engine, dialect, connections)
 
     def twin(self) -> AlchemyCRUD:
         address = self._address
@@ -184,9 +188,11 @@ class _Started:
     dialect: Dialect
     connections: Connections
 
-
-async def _close(opened: _Started) -> None:
-    await opened.connections.close()
+    async def close(self) -> None:
+        if self.loop is asyncio.get_running_loop():
+            await self.connections.close()
+        else:
+            self.connections.abandon()
 
 
 def _url_of(address: object) -> URL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -15,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError
 
 from ._dialects import Dialect
-from ._tables import Tables
+from ._tables import PREFIX, Tables
 
 SCHEMA_VERSION: Final = 1
 """The schema that this code makes; `HEAD` makes it."""
@@ -75,13 +76,23 @@ async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool)
             store=shown,
             found=None if found is None else str(found.schema_version),
             needs=str(SCHEMA_VERSION),
-            command=f"python -m kapusta_sqlalchemy upgrade {shown}",
+            command=_command(shown, dialect.tables),
         )
     async with engine.connect() as connection, dialect.migrating(connection):
         # Somebody else may have been faster while we waited for the lock.
         found = await read_identity(connection, dialect.tables)
         if _is_to_migrate(found, shown):
             await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
+
+
+def _command(shown: str, tables: Tables) -> str:
+    """What to type to migrate the store."""
+    words = ["python", "-m", "kapusta_sqlalchemy", "upgrade", shown]
+    if tables.prefix != PREFIX:
+        words += ["--table-prefix", tables.prefix]
+    if tables.schema is not None:
+        words += ["--schema", tables.schema]
+    return shlex.join(words)
 
 
 def _is_to_migrate(found: Identity | None, shown: str) -> bool:

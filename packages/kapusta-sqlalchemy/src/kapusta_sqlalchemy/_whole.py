@@ -1,12 +1,22 @@
-"""Opening something whole: a cancelled caller leaves nothing half open."""
+"""Opening and closing whole: a cancelled caller leaves nothing half open."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+_underway: Final[set[asyncio.Task[Any]]] = set()  # asyncio itself forgets a task that nobody waits for
+
+
+async def seen_through(work: Coroutine[Any, Any, T]) -> T:
+    """What *work* answers. If the caller is cancelled, it goes on to its end."""
+    task = asyncio.create_task(work)
+    _underway.add(task)
+    task.add_done_callback(_underway.discard)
+    return await asyncio.shield(task)
 
 
 async def opened_whole(opening: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[object]]) -> T:
@@ -18,7 +28,7 @@ async def opened_whole(opening: Coroutine[Any, Any, T], close: Callable[[T], Awa
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.shield(asyncio.create_task(_close_opened(task, close)))
+        await seen_through(_close_opened(task, close))
         raise
 
 

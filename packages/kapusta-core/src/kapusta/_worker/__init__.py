@@ -134,6 +134,8 @@ class Worker:
         try:
             if self._keeper_thread is not None:
                 await self._keeper_thread.start()
+            if self._stop_asked.is_set():
+                return  # before it had begun
             for mode in {spec.options.execution_mode for spec in self._registry}:
                 self._executors[mode].warm_up()
             async with asyncio.TaskGroup() as group:

@@ -105,6 +105,7 @@ class ManualClock(Clock):
         self._order = itertools.count()
         self._busy: set[_Busy] = set()
         self._waiting: set[asyncio.Future[None]] = set()
+        self._settling = 0
 
     @property
     def offset(self) -> timedelta:
@@ -173,7 +174,7 @@ class ManualClock(Clock):
         seen: set[_Busy] = set()
         patience = 0.0
         while True:
-            await _until_nothing_is_ready(loop)
+            await self._until_nothing_is_ready(loop)
             busy = {each for each in self._busy if not each.waits}
             if not busy:
                 return
@@ -213,6 +214,21 @@ class ManualClock(Clock):
         for future in waiting:
             future.get_loop().call_soon_threadsafe(resolve, future, None)
 
+    async def _until_nothing_is_ready(self, loop: asyncio.AbstractEventLoop) -> None:
+        # asyncio's own loops show what is ready to run; on others (uvloop) many turns must do.
+        ready = getattr(loop, "_ready", None)
+        if ready is None:
+            for _ in range(50):
+                await asyncio.sleep(0)
+            return
+        self._settling += 1
+        try:
+            await asyncio.sleep(0)
+            while len(ready) >= self._settling:  # noqa: ASYNC110 - no event says that nothing is left to run
+                await asyncio.sleep(0)  # of those that settle at once, each sees the others run
+        finally:
+            self._settling -= 1
+
     async def _until_changed(self, loop: asyncio.AbstractEventLoop) -> None:
         # A body may go over from real I/O to waiting for an event without telling: so look again, too.
         changed = loop.create_future()
@@ -221,15 +237,3 @@ class ManualClock(Clock):
         await asyncio.wait({changed}, timeout=_LOOK_AGAIN)
         with self._lock:
             self._waiting.discard(changed)
-
-
-async def _until_nothing_is_ready(loop: asyncio.AbstractEventLoop) -> None:
-    # asyncio's own loops show what is ready to run; on others (uvloop) many turns must do.
-    ready = getattr(loop, "_ready", None)
-    if ready is None:
-        for _ in range(50):
-            await asyncio.sleep(0)
-        return
-    await asyncio.sleep(0)
-    while ready:  # noqa: ASYNC110 - no event says that nothing is left to run
-        await asyncio.sleep(0)

@@ -72,23 +72,17 @@ RETURNING {{columns}}
 
 async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimRequest) -> Claims:
     slots = {mode.value: count for mode, count in request.slots.items() if count > 0}
-    names, queues = (
-        storable_only(request.names),
-        None if request.queues is None else storable_only(request.queues),
-    )
-    lists = (
-        marks(len(slots)),
-        marks(len(names)),
-        "" if queues is None else f" AND queue IN ({marks(len(queues))})",
-    )
+    names = storable_only(request.names)
+    queues = None if request.queues is None else storable_only(request.queues)
+    in_queues = "" if queues is None else f" AND queue IN ({marks(len(queues))})"
+    lists = marks(len(slots)), marks(len(names)), in_queues
     served = (offset, *slots, *names, *(queues or ()))
 
     [(now, due, next_eta)] = await connection.execute_fetchall(sql.fill(_LOOK, *lists), served)
     tasks: list[StoredTask] = []
     if due:
-        tasks = await _grip(
-            connection, sql.fill(_GRIP, *lists, "WHEN ? THEN ? " * len(slots)), served, slots, request
-        )
+        grip = sql.fill(_GRIP, *lists, "WHEN ? THEN ? " * len(slots))
+        tasks = await _grip(connection, grip, served, slots, request)
         now = to_microseconds(tasks[0].started) if tasks and tasks[0].started else now
     next_due = None if next_eta is None else to_instant(max(next_eta, now)) - to_instant(now)
     return Claims(tasks=tasks, now=to_instant(now), next_due=next_due)

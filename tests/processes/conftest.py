@@ -1,0 +1,65 @@
+"""Processes that are stopped when the test is over, and a look at the store from outside them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kapusta import Kapusta, Task
+from kapusta.backend import StoredTask, TaskQuery
+from tests.processes.programs import bodies
+from tests.processes.workers import Program
+
+
+class Site:
+    """One SQLite file, the processes that work on it, and a Kapusta that launches and runs nothing.
+
+    Attributes:
+        folder: where the file is, and where bodies leave notes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite+aiosqlite:///{folder}/tasks.db"
+        self.kapusta = Kapusta(self.url)
+        self._programs: list[Program] = []
+
+    def task(self, name: str, **options: Any) -> Task[..., Any]:
+        """The task that workers here run under the name of its body."""
+        return self.kapusta.register_task(getattr(bodies, name), name=name, **options)
+
+    async def worker(self, *names: str, lease: float = 30) -> Program:
+        """Start a worker that knows these tasks; return when it works."""
+        return await self.start("work.py", self.url, lease, *names)
+
+    async def start(self, program: str, *arguments: object) -> Program:
+        """Start one of the programs."""
+        self._programs.append(await Program.start(self.folder, program, *arguments))
+        return self._programs[-1]
+
+    def notes(self, word: str) -> list[list[str]]:
+        """What bodies have noted under *word*: the process's id, the word, and the rest."""
+        return [words for words in bodies.notes(str(self.folder)) if words[1] == word]
+
+    async def stored(self, task_id: int) -> StoredTask:
+        """A task as it is stored."""
+        (task,) = await self.kapusta.crud.find_tasks(TaskQuery(ids=frozenset({int(task_id)})))
+        return task
+
+    async def close(self) -> None:
+        """Stop every process."""
+        for program in self._programs:
+            await program.stop()
+        await self.kapusta.shutdown()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """A store on a file, to which processes can be added."""
+    site = Site(tmp_path)
+    await site.kapusta.crud.startup()
+    yield site
+    await site.close()

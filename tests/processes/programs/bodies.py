@@ -1,0 +1,72 @@
+"""Functions that tasks are made of, and the notes they leave: a file that several processes append to."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def note(folder: str, *words: object) -> None:
+    """Append one line, with this process's id first, in one write."""
+    line = " ".join(map(str, (os.getpid(), *words))) + "\n"
+    descriptor = os.open(Path(folder) / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(descriptor, line.encode())
+    finally:
+        os.close(descriptor)
+
+
+def notes(folder: str) -> list[list[str]]:
+    """All lines so far, as words."""
+    path = Path(folder) / "notes"
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def append(folder: str, number: int) -> None:
+    """Leave a line."""
+    note(folder, "did", number)
+
+
+async def stamp(folder: str) -> None:
+    """Leave the time of day."""
+    note(folder, "stamped", time.time())
+
+
+async def wait_once(folder: str, seconds: float) -> int:
+    """Take so many seconds at first; return at once when it has begun before."""
+    begun = any(words[1] == "began" for words in notes(folder))
+    note(folder, "began")
+    if not begun:
+        await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+def block(folder: str, seconds: float) -> int:
+    """Stop the whole event loop for so long."""
+    note(folder, "began")
+    time.sleep(seconds)
+    note(folder, "ended")
+    return os.getpid()
+
+
+async def fail_once(folder: str) -> int:
+    """Raise at first."""
+    begun = any(words[1] == "began" for words in notes(folder))
+    note(folder, "began", time.time())
+    if not begun:
+        raise RuntimeError("the first attempt fails")
+    return os.getpid()
+
+
+def start_a_child_and_sleep(folder: str) -> None:
+    """In a process of its own: have a child that does not care for SIGTERM, and sleep for a minute."""
+    program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(60)"
+    child = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    if child.stdout is not None:
+        child.stdout.readline()
+    note(folder, "sleeps", child.pid)
+    time.sleep(60)

@@ -1,0 +1,209 @@
+"""How a body can end, mode by mode, and what is made of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from kapusta import ResultNotStoredError, TaskFailedError, TaskStatus
+from kapusta.testing import ManualClock
+from tests.worker import bodies
+from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.stored import stored
+
+colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
+
+
+async def leave() -> None:
+    """On the loop."""
+    raise SystemExit(3)
+
+
+async def run_out_of_time() -> None:
+    """On the loop."""
+    raise TimeoutError("the peer did not answer")
+
+
+@pytest.mark.parametrize(
+    ("mode", "body"),
+    [("async_", leave), ("sync", bodies.leave), ("thread", bodies.leave), ("process", bodies.leave)],
+)
+async def test_a_body_that_wants_to_end_the_interpreter_ends_itself(
+    mode: str, body: Callable[[], object], in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """`SystemExit` is the error of its task in every mode; the worker lives on, and runs the next one."""
+    kapusta = make_kapusta(in_memory())
+    task = kapusta.register_task(body, mode)
+    after = kapusta.register_task(lambda: "alive", name="after")
+    await kapusta.startup()
+
+    handle = await task.launch()
+    with pytest.raises(TaskFailedError, match="SystemExit") as failed:
+        await handle.result(timeout=20)
+
+    assert failed.value.status is TaskStatus.error
+    assert await (await after.launch()).result(timeout=20) == "alive"
+
+
+@pytest.mark.parametrize(
+    ("mode", "body"),
+    [
+        ("async_", run_out_of_time),
+        ("sync", bodies.run_out_of_time),
+        ("thread", bodies.run_out_of_time),
+        ("process", bodies.run_out_of_time),
+    ],
+)
+async def test_a_timeout_of_the_bodys_own_is_an_error(
+    mode: str, body: Callable[[], object], in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """`TimeoutError` raised by the user's code, by a socket say, is an `error` with its traceback, not a `timeout`."""
+    kapusta = make_kapusta(in_memory())
+    handle_task = kapusta.register_task(body, mode)
+    await kapusta.startup()
+
+    handle = await handle_task.launch()
+    with pytest.raises(TaskFailedError) as failed:
+        await handle.result(timeout=20)
+
+    assert failed.value.status is TaskStatus.error
+    assert "the peer did not answer" in (failed.value.error or "")
+
+
+async def test_a_body_that_catches_its_timeout_has_timed_out_all_the_same(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A body that swallows CancelledError and returns late is a `timeout`: a success would deny what was promised."""
+    clock = ManualClock()
+    kapusta = make_kapusta(in_memory(clock))
+
+    @kapusta.task(timeout=10)
+    async def stubborn() -> str:
+        try:
+            await clock.sleep(60)
+        except asyncio.CancelledError:
+            await clock.sleep(1)
+        return "done"
+
+    await kapusta.startup()
+    handle = await stubborn.launch()
+    await clock.advance(seconds=30)
+
+    assert await handle.status() is TaskStatus.timeout
+
+
+async def test_a_task_that_timed_out_does_not_succeed_later(
+    open_store: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A timeout without a retry left is final, counts as a failure, and names the seconds."""
+    clock = ManualClock()
+    kapusta = make_kapusta(open_store(clock))
+
+    @kapusta.task(timeout=10)
+    async def slow() -> str:
+        await clock.sleep(60)
+        return "late"
+
+    await kapusta.startup()
+    handle = await slow.launch()
+    await clock.advance(minutes=5)
+
+    task = await stored(kapusta, handle)
+    assert (task.status, task.failures, task.result) == (TaskStatus.timeout, 1, None)
+    assert "its timeout of 10 s" in (task.error or "")
+
+
+async def test_the_retry_of_a_thread_does_not_start_beside_it(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A thread that outlives its timeout stays `started` while a retry is left, and the retry waits for its end."""
+    kapusta = make_kapusta(in_memory())
+    gate, begun = threading.Event(), []
+
+    @kapusta.task(execution_mode="thread", timeout=0.05, max_retry_attempts=1, backoff=0)
+    def stuck() -> str:
+        begun.append(len(begun))
+        if len(begun) == 1:
+            gate.wait(20)
+        return "second"
+
+    await kapusta.startup()
+    handle = await stuck.launch()
+    await asyncio.sleep(0.3)  # in which a retry that did not wait would have begun
+    alone, status = len(begun), await handle.status()
+    gate.set()
+
+    assert (alone, status) == (1, TaskStatus.started)
+    assert await handle.result(timeout=10) == "second"
+    assert (await stored(kapusta, handle)).failures == 1
+
+
+async def test_a_thread_that_outlives_its_timeout_keeps_its_slot(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """Without a retry left it is a `timeout` at once; but no other thread starts in its place before it has ended."""
+    kapusta = make_kapusta(in_memory(), max_threads=1)
+    gate, ran = threading.Event(), threading.Event()
+    stuck = kapusta.register_task(lambda: gate.wait(20), "thread", name="stuck", timeout=0.05)
+    other = kapusta.register_task(ran.set, "thread", name="other")
+
+    await kapusta.startup()
+    handle = await stuck.launch()
+    with pytest.raises(TaskFailedError) as failed:
+        await handle.result(timeout=10)
+    next_one = await other.launch()
+    await asyncio.sleep(0.2)  # in which it would have begun if it could
+    ran_early = ran.is_set()
+    gate.set()
+
+    assert failed.value.status is TaskStatus.timeout
+    assert not ran_early
+    await next_one.result(timeout=10)
+
+
+async def test_a_thread_sees_the_context_and_cannot_change_it(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """Context variables are copied to threads, and what a body sets is gone with it."""
+    kapusta = make_kapusta(in_memory(), max_threads=1)
+
+    @kapusta.task(execution_mode="thread")
+    def paint() -> str:
+        before = colour.get()
+        colour.set("red")
+        return before
+
+    token = colour.set("blue")
+    await kapusta.startup()
+    colour.reset(token)
+
+    first = await (await paint.launch()).result(timeout=10)
+    second = await (await paint.launch()).result(timeout=10)
+
+    assert (first, second) == ("blue", "blue")
+
+
+async def test_a_result_that_cannot_be_stored_is_a_success_without_one(
+    open_store: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """The work is done, so the task is a success, is not run again, and its reason says what was wrong."""
+    kapusta = make_kapusta(open_store())
+    ran = []
+
+    @kapusta.task(max_retry_attempts=3, backoff=0)
+    async def odd() -> object:
+        ran.append(1)
+        return object()
+
+    await kapusta.startup()
+    handle = await odd.launch()
+    with pytest.raises(ResultNotStoredError):
+        await handle.result(timeout=10)
+
+    task = await stored(kapusta, handle)
+    assert (task.status, task.result, ran) == (TaskStatus.success, None, [1])
+    assert "its result was not stored" in (task.reason or "")
