@@ -22,7 +22,16 @@ ROOT = Path(__file__).parent
 DISTRIBUTIONS = ["kapusta-core", "kapusta-memory", "kapusta-sqlalchemy"]
 EXAMPLES = sorted(path.parent for path in ROOT.glob("examples/kapusta-*/pyproject.toml"))
 
-TEST_TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout", "hypothesis", "rich", "import-linter"]
+TEST_TOOLS = [
+    "pytest",
+    "pytest-asyncio",
+    "pytest-timeout",
+    "hypothesis",
+    "rich",
+    "import-linter",
+    "attrs",  # what a user may pass as an argument
+    "pydantic",  # likewise
+]
 
 
 @nox.session

@@ -1,17 +1,19 @@
 """The shape, the system, and running an application."""
+# ruff: noqa: D103 - what a check claims is the sentence above it
 
 from __future__ import annotations
 
 import asyncio
 import importlib.metadata
-import inspect
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
 import tomllib
 from datetime import timedelta
+from itertools import chain
 from unittest import mock
 
 from kapusta import BaseCRUD, Kapusta, TaskStatus
@@ -28,8 +30,8 @@ DISTRIBUTIONS = ("kapusta-core", "kapusta-sqlalchemy", "kapusta-memory")
 def requirements(distribution: str) -> list[str]:
     """The names of what a distribution asks for, extras included."""
     project = tomllib.loads((ROOT / "packages" / distribution / "pyproject.toml").read_text())["project"]
-    asked = project["dependencies"] + sum(project.get("optional-dependencies", {}).values(), [])
-    return [inspect.cleandoc(each).partition(">")[0].partition("[")[0].lower() for each in asked]
+    asked = [*project["dependencies"], *chain(*project.get("optional-dependencies", {}).values())]
+    return [re.split(r"[\[>]", each)[0].lower() for each in asked]
 
 
 @says("kind: pluggable-backend monorepo of distributions", "language: Python")
@@ -190,13 +192,13 @@ async def logger(stage: Stage) -> None:
 )
 async def max_tick_interval(stage: Stage) -> None:
     kapusta = stage.kapusta(max_tick_interval=20)
-    task = kapusta.register_task(lambda: 1, name="t")
+    kapusta.register_task(lambda: 1, name="t")
     async with kapusta:
+        await stage.clock.settle()
         claims = mock.AsyncMock(wraps=kapusta.crud.claim_tasks)
         with mock.patch.object(kapusta.crud, "claim_tasks", claims):
             await stage.clock.advance(seconds=65)
     assert claims.await_count == 3
-    assert task.name == "t"
 
 
 @says(
@@ -228,8 +230,8 @@ async def default_max_retry_attempts(stage: Stage) -> None:
         raise ValueError
 
     await kapusta.crud.startup()
-    for name, options in {"default": {}, "once": {"max_retry_attempts": 0}}.items():
-        await kapusta.register_task(fail, name=name, **options).launch(name)
+    await kapusta.register_task(fail, name="default").launch("default")
+    await kapusta.register_task(fail, name="once", max_retry_attempts=0).launch("once")
     await kapusta.run_until_idle()
 
     assert sorted(stage.ran) == ["default"] * 3 + ["once"]
@@ -265,7 +267,7 @@ async def startup(stage: Stage) -> None:
 
     opened.assert_awaited_once()
     (listening,) = [each for each in asyncio.all_tasks() if each.get_name() == "kapusta.listening"]
-    assert listening.get_coro().__qualname__ == "Kapusta.listening"
+    assert "Kapusta.listening" in repr(listening.get_coro())
     for _ in range(2):
         handle = await task.launch()
         await stage.clock.settle()

@@ -324,7 +324,7 @@ TABLE: Final = [
         ("has no option 'retries'", "It takes: execution_mode, ")),
     Row("an option of the task in update_params", lambda s: s.pay.launch(update_params={"name": "x"}), UnknownOptionError,
         ("no option 'name'", "It takes: ")),
-    Row("update_params that are none", lambda s: s.pay.launch(update_params=5), KapustaValueError,  # type: ignore[arg-type]  # the mistake
+    Row("update_params that are none", lambda s: s.pay.launch(update_params=5), KapustaValueError,
         ("update_params=5 is no mapping", "Write {")),
     Row("two tasks of one name", lambda s: s.kapusta.register_task(ring, name="pay"), DuplicateTaskError,
         ("Two tasks go by the name 'pay'", "bad_input.pay (task 'pay')", "bad_input.ring (task 'pay')", "with name=")),
@@ -353,7 +353,7 @@ TABLE: Final = [
     Row("an argument that would arrive changed",
         lambda s: s.kapusta.register_task(lambda x: None, name="new").launch({1}), ArgumentError,
         ("Task 'new' was not launched", "argument 'x': {1} would arrive as [1]", "Annotate the parameter"), BOTH),
-    Row("a missing argument", lambda s: s.kapusta.register_task(required, name="pay2").launch(), ArgumentError,
+    Row("a missing argument", lambda s: s.kapusta.register_task(required, name="pay2").launch(), ArgumentError,  # type: ignore[call-overload]  # the mistake
         ("Task 'pay2' was not launched", *MISSING[1:]), BOTH),
     Row("a surplus argument", lambda s: s.pay.launch(amount=1, colour="red"), ArgumentError, SURPLUS, BOTH),
     Row("a surplus argument to launch_now", lambda s: s.pay.launch_now(colour="red"), ArgumentError, SURPLUS, BOTH),

@@ -30,7 +30,7 @@ handle: TaskHandle[int] = Kapusta("memory://").handle(7)
     [
         handle == 7 and hash(handle) == hash(7) and {7: "x"}[handle] == "x",
         repr(handle) == str(handle) == f"{handle}" == "7",
-        isinstance(handle, int) and handle + 1 == 8 and sorted([handle, 3]) == [3, 7],
+        handle + 1 == 8 and sorted([handle, 3]) == [3, 7],
         type(pickle.loads(pickle.dumps(handle))) is int and pickle.loads(pickle.dumps([handle])) == [7],
         type(copy.deepcopy(handle)) is int,
         msgspec.json.encode(int(handle)) == json.dumps(handle).encode() == b"7",
@@ -202,7 +202,7 @@ async def test_a_running_task_is_neither_cancelled_nor_retried(kapusta: Kapusta,
     gate.set()
 
     assert answers == [False, False]
-    assert await task.result() is None
+    assert await kapusta.handle(task).result() is None
 
 
 async def test_a_result_that_was_not_stored_is_told_apart_from_none(kapusta: Kapusta) -> None:
@@ -218,7 +218,7 @@ async def test_a_result_that_was_not_stored_is_told_apart_from_none(kapusta: Kap
     tasks = [await nothing.launch(), await unstorable.launch()]
     await kapusta.run_until_idle()
 
-    assert await tasks[0].result() is None
+    assert await kapusta.handle(tasks[0]).result() is None
     with pytest.raises(ResultNotStoredError, match="cannot be encoded as JSON") as caught:
         await tasks[1].result()
     assert caught.value.task_id == tasks[1]

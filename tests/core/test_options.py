@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -160,10 +161,11 @@ def test_a_function_runs_only_in_the_modes_that_fit_it(mode: TaskExecutionMode, 
     """Every combination: ``async_`` for ``async def`` and nothing else, at registration and per launch."""
     fits = is_async == (mode is ASYNC)
 
-    for attempt in (
+    attempts: list[Callable[[], TaskOptions]] = [
         lambda: task(is_async=is_async, execution_mode=mode),
         lambda: launch(task(is_async=is_async), is_async=is_async, execution_mode=mode),
-    ):
+    ]
+    for attempt in attempts:
         if fits:
             assert attempt().execution_mode is mode
         else:

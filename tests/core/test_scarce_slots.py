@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kapusta import BaseCRUD, Kapusta
+from kapusta.testing import ManualClock
 
 
 @pytest.mark.parametrize("slots", [1, 2, 3])
@@ -37,13 +38,30 @@ async def test_a_small_worker_runs_tasks_of_every_mode(crud: BaseCRUD, slots: in
     assert sorted(ran) == ["async_", "async_", "sync", "sync", "thread", "thread"]
 
 
+async def test_a_task_that_comes_due_is_not_forgotten_over_one_that_ended(
+    crud: BaseCRUD, clock: ManualClock
+) -> None:
+    """When a slot becomes free, and nothing more is due, the worker still wakes for what comes due later."""
+    kapusta = Kapusta(crud, max_tick_interval=3600)
+    later = kapusta.register_task(lambda: 42, name="later", eta_delta=20)
+    now = kapusta.register_task(lambda: 42, name="now")
+
+    async with kapusta:
+        handles = [await later.launch(), await now.launch()]
+        await clock.advance(seconds=1)
+        assert await handles[1].result(timeout=0) == 42
+        await clock.advance(seconds=20)
+
+        assert await handles[0].result(timeout=0) == 42
+
+
 async def test_a_small_worker_goes_on_by_itself() -> None:
     """Not only when it is told to: each task is begun as soon as the one before has ended, in real time."""
     kapusta = Kapusta("memory://", max_concurrent_tasks=1)
-    tasks = [kapusta.register_task(lambda: None, mode, name=mode) for mode in ("thread", "sync")]
+    tasks = [kapusta.register_task(lambda: 42, mode, name=mode) for mode in ("thread", "sync")]
 
     async with kapusta:
         handles = [await task.launch() for task in tasks * 3]
         results = [await handle.result(timeout=10) for handle in handles]
 
-    assert results == [None] * 6
+    assert results == [42] * 6

@@ -135,7 +135,7 @@ async def test_cancelling_whoever_waits_leaves_the_call_running(store: Store, sc
     async def say() -> None:
         done.set()
 
-    scripted.before, scripted.after = [gate.wait], [say]  # type: ignore[list-item]  # what it answers is not looked at
+    scripted.before, scripted.after = [gate.wait], [say]
     caller = asyncio.create_task(store.find(ALL))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -152,7 +152,7 @@ async def test_cancelling_whoever_waits_leaves_the_call_running(store: Store, sc
 async def test_closing_waits_for_the_calls_whose_callers_are_gone(store: Store, scripted: Scripted) -> None:
     """What was under way is written before the store goes."""
     gate = asyncio.Event()
-    scripted.before = [gate.wait]  # type: ignore[list-item]  # what it answers is not looked at
+    scripted.before = [gate.wait]
     caller = asyncio.create_task(store.find(ALL))
     await asyncio.sleep(0)
     caller.cancel()

@@ -56,9 +56,7 @@ asyncio.run(main())
 async def test_a_timeout_kills_the_child_and_what_it_has_started(tmp_path: Path) -> None:
     """After a `process` timeout the child's pid and its own child's pid are gone, though that one ignores SIGTERM."""
     kapusta = Kapusta(MemoryCRUD())
-    sleep = kapusta.register_task(
-        bodies.start_a_child_and_sleep, "process", name="sleep", timeout=3
-    )
+    sleep = kapusta.register_task(bodies.start_a_child_and_sleep, "process", name="sleep", timeout=3)
 
     async with kapusta:
         handle = await sleep.launch(folder=str(tmp_path))
@@ -70,6 +68,21 @@ async def test_a_timeout_kills_the_child_and_what_it_has_started(tmp_path: Path)
         await eventually(
             lambda: not is_alive(int(child)) and not is_alive(int(grandchild)), "both are gone", within=5
         )
+
+
+async def test_what_a_child_has_started_ends_with_its_crash(tmp_path: Path) -> None:
+    """When a child is killed by others, its own child does not go on beside the next attempt."""
+    kapusta = Kapusta(MemoryCRUD())
+    die = kapusta.register_task(bodies.start_a_child_and_die, "process", name="die", max_crashes=1)
+
+    async with kapusta:
+        handle = await die.launch(folder=str(tmp_path))
+        with pytest.raises(TaskFailedError) as failed:
+            await handle.result(timeout=30)
+
+        [[_, _, grandchild]] = bodies.notes(str(tmp_path))
+        assert failed.value.status is TaskStatus.held
+        await eventually(lambda: not is_alive(int(grandchild)), "it is gone", within=5)
 
 
 async def test_an_unguarded_program_is_not_started_again_by_its_child(tmp_path: Path) -> None:

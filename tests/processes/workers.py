@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 from tests.worker.eventually import eventually
 
 PROGRAMS = Path(__file__).parent / "programs"
+
+_numbers = itertools.count()
 
 
 class Program:
@@ -22,7 +25,7 @@ class Program:
     @classmethod
     async def start(cls, folder: Path, program: str, *arguments: object) -> Program:
         """Start it, and return when it says that it is ready."""
-        log = folder / f"{program}-{len(list(folder.glob('*.log')))}.log"
+        log = folder / f"{program}-{next(_numbers)}.log"
         with log.open("wb") as errors:
             child = await asyncio.create_subprocess_exec(
                 sys.executable,

@@ -21,10 +21,22 @@ from kapusta.backend import (
     TaskStatus,
     UniqueKey,
 )
-from kapusta_sqlalchemy import AlchemyCRUD
+from kapusta_sqlalchemy import AlchemyCRUD, _whole
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
 FIRST = 1_000_000
+
+
+def _open_files(path: Path) -> int:
+    """How many times this process has the database open; always 0 where that cannot be seen."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        return 0
+    found = 0
+    for descriptor in descriptors.iterdir():
+        with suppress(OSError):  # the one that lists the folder is gone by now
+            found += descriptor.readlink() == path
+    return found
 
 
 def _operations(store: AlchemyCRUD, chance: random.Random) -> list[Callable[[], Awaitable[Any]]]:
@@ -141,8 +153,8 @@ async def test_whoever_waits_for_a_lock_is_let_go_soon(store: AlchemyCRUD, path:
     assert await store.find_tasks(TaskQuery(ids=frozenset({task.id}))) == []
 
 
-async def test_a_cancelled_shutdown_can_be_repeated(url: str) -> None:
-    """Cancelling `shutdown()` leaves a handle that can be shut down and started again."""
+async def test_a_cancelled_shutdown_can_be_repeated(url: str, path: Path) -> None:
+    """Cancelling `shutdown()` leaves a handle that can be shut down and started again, and no open file."""
     crud = AlchemyCRUD(url)
     for turns in range(8):
         await crud.startup()
@@ -158,9 +170,11 @@ async def test_a_cancelled_shutdown_can_be_repeated(url: str) -> None:
     await crud.startup()
     assert (await crud.add_tasks([new()]))[0].outcome == "new"
     await crud.shutdown()
+    await asyncio.gather(*_whole._underway)
+    assert _open_files(path) == 0
 
 
-async def test_a_cancelled_startup_leaves_nothing_open(url: str) -> None:
+async def test_a_cancelled_startup_leaves_nothing_open(url: str, path: Path) -> None:
     """Cancelled at each of its steps, `startup()` has opened nothing for good, and can be repeated."""
     for turns in range(0, 200, 3):
         crud = AlchemyCRUD(url)
@@ -170,6 +184,8 @@ async def test_a_cancelled_startup_leaves_nothing_open(url: str) -> None:
         starting.cancel()
         with suppress(asyncio.CancelledError):
             await starting
+            await crud.shutdown()
+        assert _open_files(path) == 0
         await crud.startup()
         assert (await crud.add_tasks([new()]))[0].outcome == "new"
         await crud.shutdown()

@@ -18,10 +18,12 @@ from kapusta.backend import (
     FINAL,
     Guard,
     RenewRequest,
+    SystemClock,
     TaskExecutionMode,
     TaskQuery,
     TaskStatus,
     UniqueKey,
+    UniqueUntil,
 )
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import claim, new, renewal, settled
@@ -296,8 +298,13 @@ async def test_a_claim_for_nothing_answers_now(store: AlchemyCRUD) -> None:
         assert (list(claims.tasks), claims.next_due) == ([], None)
 
 
-async def test_batches_of_any_size_are_whole(store: AlchemyCRUD, other: AlchemyCRUD) -> None:
-    """Five thousand tasks are added, claimed, renewed, settled and deleted in one call each."""
+async def test_batches_of_any_size_are_whole(
+    store: AlchemyCRUD, other: AlchemyCRUD, statements: _Statements
+) -> None:
+    """Five thousand tasks are added, claimed, renewed, settled and deleted in one call each.
+
+    No statement has more parameters than SQLite takes by default, which some distributions have raised.
+    """
     many = [new() for _ in range(5_000)]
 
     assert {added.outcome.value for added in await store.add_tasks(many)} == {"new"}
@@ -310,7 +317,44 @@ async def test_batches_of_any_size_are_whole(store: AlchemyCRUD, other: AlchemyC
     assert {changed.answer.value for changed in await store.change_tasks(changes)} == {"accepted"}
     assert {changed.answer.value for changed in await other.change_tasks(changes)} == {"already"}
     assert len(await store.find_tasks(TaskQuery(ids=frozenset(t.id for t in tasks), limit=10_000))) == 5_000
+    assert 1_000 < max(len(parameters) for _, parameters in statements.asked) <= 32_766
     assert await store.delete_tasks([task.id for task in tasks]) == 5_000
+
+
+async def test_keys_whose_period_has_ended_do_not_pile_up(url: str, path: Path) -> None:
+    """Any deletion takes the keys along that no task holds any more; the others stay."""
+    crud = AlchemyCRUD(url, clock=(clock := _Ahead()))
+    await crud.startup()
+    ends = {"hour": timedelta(hours=1), "day": timedelta(days=1), "forever": None}
+    until = {name: UniqueUntil.period if period else UniqueUntil.forever for name, period in ends.items()}
+    keys = [UniqueKey(key=name, until=until[name], period=period) for name, period in ends.items()]
+    await crud.add_tasks([new(unique=key) for key in [*keys, UniqueKey(key="finished")]])
+    tasks = (await crud.claim_tasks(claim())).tasks
+    await crud.change_tasks([settled(task) for task in tasks])
+
+    assert await crud.delete_tasks([task.id for task in tasks]) == 4
+    kept = _keys(path)
+    clock.ahead = timedelta(hours=2)
+    await crud.delete_tasks([1])
+
+    assert kept == {"hour", "day", "forever"}
+    assert _keys(path) == {"day", "forever"}
+    await crud.shutdown()
+
+
+class _Ahead(SystemClock):
+    """A clock that goes ahead of the store's."""
+
+    ahead = timedelta(0)
+
+    @property
+    def offset(self) -> timedelta:
+        return self.ahead
+
+
+def _keys(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {key for (key,) in connection.execute("SELECT key FROM kapusta_unique_key")}
 
 
 async def test_nothing_asked_is_nothing_sent(store: AlchemyCRUD, statements: _Statements) -> None:

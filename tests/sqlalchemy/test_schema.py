@@ -17,7 +17,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine
+from sqlalchemy import Table, create_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 import kapusta_sqlalchemy
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError, TaskQuery

@@ -40,7 +40,7 @@ class Script:
 
     Attributes:
         down: operations that err, nothing done; ``"*"`` for all.
-        stuck: operations that never answer, nothing done; ``"*"`` for all.
+        stuck: operations that never answer, nothing done (but ``shutdown``, which is); ``"*"`` for all.
         lose_replies: operations whose next reply is lost, the work done; each name is used up once.
         before: called before each operation with its name and what was asked; may raise.
         calls: what was answered.
@@ -92,9 +92,9 @@ class ScriptedCRUD(BaseCRUD):
 
     async def shutdown(self) -> None:
         """Close what is behind."""
+        await self.crud.shutdown()
         if {"shutdown", "*"} & self.script.stuck:
             await asyncio.get_running_loop().create_future()
-        await self.crud.shutdown()
 
     def twin(self) -> ScriptedCRUD:
         """Another handle, by the same script."""

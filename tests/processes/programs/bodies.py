@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -70,3 +71,10 @@ def start_a_child_and_sleep(folder: str) -> None:
         child.stdout.readline()
     note(folder, "sleeps", child.pid)
     time.sleep(60)
+
+
+def start_a_child_and_die(folder: str) -> None:
+    """In a process of its own: have a child, and be killed as if there were no memory left."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    note(folder, "dies", child.pid)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -137,7 +137,7 @@ class Kapusta:
         self._launcher = Launcher(
             self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
         )
-        self._lifecycle = asyncio.Lock()
+        self._lifecycle: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._worker: Worker | None = None
         self._listening: asyncio.Task[None] | None = None
 
@@ -233,7 +233,7 @@ class Kapusta:
             StoreError: the store cannot be used; see `BaseCRUD.startup`.
         """
         refuse_in_import("startup()")
-        async with self._lifecycle:
+        async with self._one_at_a_time():
             await self._crud.startup()
             self.create_listening_task()
 
@@ -243,7 +243,7 @@ class Kapusta:
         What is still running then is stopped and given back, or, where it cannot be stopped, left to be
         rescued when its lease ends. Returns even when the store is gone.
         """
-        async with self._lifecycle:
+        async with self._one_at_a_time():
             # Forgotten only when it has ended: a listening task that has not had its first turn is still to find it.
             if self._worker is not None:
                 await self._worker.stop()
@@ -331,6 +331,13 @@ class Kapusta:
     def _wake(self) -> None:
         if self._worker is not None:
             self._worker.wake()
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """The lock of starting and stopping: one per event loop, since a lock that was waited for belongs to its loop."""
+        loop = asyncio.get_running_loop()
+        if self._lifecycle is None or self._lifecycle[0] is not loop:
+            self._lifecycle = loop, asyncio.Lock()
+        return self._lifecycle[1]
 
     def _ready_worker(self) -> Worker:
         if self._worker is None:

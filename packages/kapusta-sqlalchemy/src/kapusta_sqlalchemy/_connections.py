@@ -53,6 +53,7 @@ class Connections:
         while self._underway or self._endings:
             self._ended.clear()
             await self._ended.wait()
+        await self._dialect.close()
         if self._disposes:
             await self._engine.dispose()
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Connection, inspect, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError
@@ -60,7 +59,7 @@ def judge(found: Identity | None) -> Verdict:
 async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool) -> None:
     """Create or migrate the tables if need be.
 
-    A store that is current costs one SELECT, and Alembic is not imported.
+    A store that is current costs two small questions, and Alembic is not imported.
 
     Raises:
         StoreTooNewError: a newer version has migrated it, so far that this code must not use it.
@@ -107,12 +106,10 @@ def _is_to_migrate(found: Identity | None, shown: str) -> bool:
 async def read_identity(connection: AsyncConnection, tables: Tables) -> Identity | None:
     """What the store says of itself; ``None``: there is no store."""
     store = tables.store
-    try:
-        row = (await connection.execute(select(store.c.schema_version, store.c.minimum_reader))).one_or_none()
-    except DBAPIError:
-        if await connection.run_sync(lambda sync: inspect(sync).has_table(store.name, schema=store.schema)):
-            raise
+    # Looked for first: on PostgreSQL a SELECT that fails takes the transaction with it.
+    if not await connection.run_sync(lambda sync: inspect(sync).has_table(store.name, schema=store.schema)):
         return None
+    row = (await connection.execute(select(store.c.schema_version, store.c.minimum_reader))).one_or_none()
     return None if row is None else Identity(*row)
 
 

@@ -25,7 +25,7 @@ def kapusta_backends() -> list[Backend]:
     return [
         Backend(
             name="sqlalchemy",
-            schemes=("sqlite", "sqlite+aiosqlite"),
+            schemes=("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+asyncpg"),
             from_url=_from_url,
             exports={"AlchemyCRUD": _load},
         )

@@ -102,6 +102,7 @@ class Child:
     async def death(self) -> str:
         """How it ended, for people: it is gone, or about to be."""
         await self.see_off()
+        _signal_group(self.pid, signal.SIGKILL)  # what it had started must not go on beside the next attempt
         code = self._process.returncode
         if code is None or code >= 0:
             return f"its child process ended with exit code {code} before it had answered"

@@ -154,6 +154,7 @@ class Worker:
                     task.cancel()
         finally:
             self._stopped.set()
+            self._settler.close()
             if self._keeper_thread is not None:
                 await self._keeper_thread.stop()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -72,12 +73,12 @@ class Dispatcher:
         self._claiming = asyncio.Lock()
         self._reply_lost = False
         self._hungry = set(TaskExecutionMode)
+        self._due_at = math.inf
         self.is_paused = False
 
     def wake(self) -> None:
         """There may be something to claim, of any mode."""
-        # Another set: a claim that is under way is about to strike modes from the one that it saw.
-        self._hungry = set(TaskExecutionMode)
+        self._ask_all()
         self._awake.set()
 
     def slot_freed(self) -> None:
@@ -90,15 +91,14 @@ class Dispatcher:
         while True:
             # Cleared before the claim: what is stored while the claim is under way wakes us after it.
             self._awake.clear()
-            pause = self._longest
             if not self.is_paused:
-                pause = await self._round()
+                await self._round()
                 failures.succeeded()
-            await self._sleep(pause)
+            await self._sleep()
 
     async def claim(self) -> int:
         """Claim and start all that is due and has a slot; answer how many that were."""
-        self._hungry = set(TaskExecutionMode)
+        self._ask_all()
         count = 0
         while (claims := await self._claim_hungry()) is not None:
             count += len(claims.tasks)
@@ -116,12 +116,15 @@ class Dispatcher:
                         "Tasks of a claim without a reply wait until their lease ends: %s", problem
                     )
 
-    async def _round(self) -> timedelta:
-        """Claim until the slots are full or nothing more is due; answer how long to sleep."""
-        pause = self._longest
-        while not self.is_paused and (claims := await self._claim_hungry()) is not None:
-            pause = min(pause, until_next_claim(claims, self._longest, self._resolution))
-        return pause
+    def _ask_all(self) -> None:
+        # Another set: a claim that is under way is about to strike modes from the one that it saw.
+        self._hungry = set(TaskExecutionMode)
+        self._due_at = math.inf
+
+    async def _round(self) -> None:
+        """Claim until the slots are full or nothing more is due."""
+        while not self.is_paused and await self._claim_hungry() is not None:
+            pass
 
     async def _claim_hungry(self) -> Claims | None:
         """Claim of the modes of which more may be due; ``None`` if there is no such mode, or no slot for it.
@@ -135,6 +138,8 @@ class Dispatcher:
             claims = await self._claim(slots)
         if claims is not None:
             hungry -= exhausted(slots, claims)
+            pause = until_next_claim(claims, self._longest, self._resolution).total_seconds()
+            self._due_at = min(self._due_at, self._store.clock.monotonic() + pause)
         return claims
 
     async def _claim(self, slots: dict[TaskExecutionMode, int]) -> Claims | None:
@@ -169,9 +174,10 @@ class Dispatcher:
                     await self._settler.settle(released(task, "the reply to its claim was lost"))
             after = found[-1].id
 
-    async def _sleep(self, pause: timedelta) -> None:
+    async def _sleep(self) -> None:
         clock = self._store.clock
-        timer = clock.call_at(clock.monotonic() + pause.total_seconds(), self.wake)
+        longest = clock.monotonic() + self._longest.total_seconds()
+        timer = clock.call_at(min(longest, self._due_at), self.wake)
         try:
             await self._awake.wait()
         finally:

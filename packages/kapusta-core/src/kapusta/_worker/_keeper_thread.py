@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from .._crud import BaseCRUD, WakeKind
+from .._errors import StoreUnavailableError
 from .._store import Store
 from ..types import TaskId
 from ._keeper import Keeper, Lease, Stop
@@ -74,7 +75,13 @@ class KeeperRoom:
         finally:
             await self._store.let_go()  # a renewal that hangs keeps nobody
             if is_twin:
-                await self._crud.shutdown()
+                await self._close()
+
+    async def _close(self) -> None:
+        try:
+            await self._store.close()
+        except StoreUnavailableError as problem:
+            self._logger.warning("The lease keeper's handle to the store could not be closed: %s", problem)
 
 
 class KeeperThread:

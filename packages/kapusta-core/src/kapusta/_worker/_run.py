@@ -12,7 +12,7 @@ from typing import Any
 from .._clock import Clock
 from .._codec import Codec
 from .._enums import TaskExecutionMode, TaskStatus
-from .._errors import UnreadablePayloadError
+from .._errors import StoreUnavailableError, UnreadablePayloadError
 from .._executors._attempt import (
     Attempt,
     Died,
@@ -88,6 +88,11 @@ class Runner:
                 )
                 return
             self._report(run, change, await self._settler.settle(change))
+        except StoreUnavailableError as problem:
+            abandoned = True
+            self._log(
+                logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
+            )
         except Exception:
             # The settler has logged what the store will not take: the run is left to its lease.
             abandoned = True

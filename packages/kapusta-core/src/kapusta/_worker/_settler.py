@@ -33,12 +33,16 @@ class Settler:
         self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
         self._work = asyncio.Event()
         self._unsettled = 0
+        self._closed = False
         self.flushed = asyncio.Event()
         self.flushed.set()
 
     def settle(self, change: Change) -> asyncio.Future[ChangeAnswer]:
         """Have *change* written; the future has the store's answer, or the error that it alone causes."""
         answer: asyncio.Future[ChangeAnswer] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            answer.set_exception(_too_late())
+            return answer
         self._waiting.append((change, answer))
         self._unsettled += 1
         self.flushed.clear()
@@ -56,11 +60,21 @@ class Settler:
             batch = self._batch()
             try:
                 await self._write(batch)
-            except StoreUnavailableError:
+            except BaseException:
                 self._waiting.extendleft(reversed([each for each in batch if not each[1].done()]))
                 self._work.set()
                 raise
             failures.succeeded()
+
+    def close(self) -> None:
+        """Give up what has not been written, and all that comes later: the leases of those tasks will end."""
+        self._closed = True
+        while self._waiting:
+            _, answer = self._waiting.popleft()
+            if not answer.done():
+                answer.set_exception(_too_late())
+        self._unsettled = 0
+        self.flushed.set()
 
     def _batch(self) -> list[tuple[Change, asyncio.Future[ChangeAnswer]]]:
         batch: list[tuple[Change, asyncio.Future[ChangeAnswer]]] = []
@@ -107,3 +121,7 @@ class Settler:
             self.flushed.set()
         # Whoever waited may be gone with its loop; the answer then has no reader.
         return future if not future.done() else asyncio.get_running_loop().create_future()
+
+
+def _too_late() -> StoreUnavailableError:
+    return StoreUnavailableError(operation="change_tasks", problem="the worker was shut down before it did")

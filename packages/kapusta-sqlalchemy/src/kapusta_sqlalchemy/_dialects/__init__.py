@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL
@@ -115,6 +116,9 @@ class Dialect(ABC):
         May be cancelled too, and has taken nothing then.
         """
 
+    async def close(self) -> None:  # noqa: B027 - not every database has something to end
+        """End what this dialect has going on beside the operations; before the engine is disposed."""
+
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:
         """What one of ``errors`` means; ``None``: a mistake of ours or of the caller's."""
@@ -146,8 +150,42 @@ class Dialect(ABC):
         """As `kapusta.backend.BaseCRUD.listen`."""
 
 
-KNOWN: Final = ("sqlite", "sqlite+aiosqlite")
-"""The URL schemes that lead somewhere."""
+@dataclass(frozen=True)
+class _Home:
+    """Where a dialect is, and what it needs.
+
+    Attributes:
+        module: the package in this folder.
+        name: its class.
+        driver: the only driver it works with.
+        install: what brings the driver.
+        example: an address.
+    """
+
+    module: str
+    name: str
+    driver: str
+    install: str
+    example: str
+
+
+_HOMES: Final = {
+    "sqlite": _Home(
+        module="_sqlite",
+        name="SQLite",
+        driver="aiosqlite",
+        install="kapusta-sqlalchemy",
+        example="sqlite+aiosqlite:///path/to/file.db",
+    ),
+    "postgresql": _Home(
+        module="_postgresql",
+        name="PostgreSQL",
+        driver="asyncpg",
+        install="kapusta-sqlalchemy[postgresql]",
+        example="postgresql+asyncpg://user:password@host/database",
+    ),
+}
+"""By the part of a URL's scheme that names the database."""
 
 
 def choose(url: URL) -> type[Dialect]:
@@ -157,23 +195,25 @@ def choose(url: URL) -> type[Dialect]:
         StoreUrlError: there is none.
         MissingDriverError: there is, without its driver.
     """
-    if url.drivername in KNOWN:
-        try:
-            from ._sqlite import SQLite
-        except ModuleNotFoundError as error:
-            if error.name != "aiosqlite":
-                raise
-            raise MissingDriverError(
-                url=url.render_as_string(hide_password=True), driver=error.name, install="kapusta-sqlalchemy"
-            ) from error
-        return SQLite
     backend, _, driver = url.drivername.partition("+")
-    raise StoreUrlError(
-        url=url.render_as_string(hide_password=True),
-        problem=(
-            f"asks for the driver '{driver}', which cannot wait without blocking"
-            if backend in KNOWN
-            else f"asks for the database '{backend}', which this version does not speak"
-        ),
-        remedy="Use sqlite+aiosqlite:///path/to/file.db.",
-    )
+    home = _HOMES.get(backend)
+    if home is None or driver not in {"", home.driver}:
+        raise StoreUrlError(
+            url=url.render_as_string(hide_password=True),
+            problem=(
+                f"asks for the database '{backend}', which this version does not speak"
+                if home is None
+                else f"asks for the driver '{driver}', which cannot wait without blocking or is not known here"
+            ),
+            remedy=f"Use {home.example if home else ' or '.join(known.example for known in _HOMES.values())}.",
+        )
+    try:
+        module = import_module(f".{home.module}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != home.driver:
+            raise
+        raise MissingDriverError(
+            url=url.render_as_string(hide_password=True), driver=home.driver, install=home.install
+        ) from error
+    dialect: type[Dialect] = getattr(module, home.name)
+    return dialect

@@ -14,6 +14,11 @@ revision = "0001"
 down_revision = None
 
 _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+_key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+
+
+def _text(length: int) -> sa.types.TypeEngine[str]:
+    return sa.String(length).with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade(prefix: str, schema: str | None) -> None:
@@ -21,9 +26,9 @@ def upgrade(prefix: str, schema: str | None) -> None:
     _create_task(f"{prefix}task", schema)
     op.create_table(
         f"{prefix}unique_key",
-        sa.Column("key", sa.Text, primary_key=True),
+        sa.Column("key", _key, primary_key=True),
         sa.Column("task", _number, nullable=False),
-        sa.Column("until", sa.String(16), nullable=False),
+        sa.Column("until", _text(16), nullable=False),
         sa.Column("ends", _number),
         schema=schema,
     )
@@ -43,19 +48,19 @@ def _create_task(task: str, schema: str | None) -> None:
     op.create_table(
         task,
         sa.Column("id", _number, primary_key=True, autoincrement=False),
-        sa.Column("token", sa.String(64), nullable=False),
-        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("token", _text(64), nullable=False),
+        sa.Column("name", _text(255), nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
-        sa.Column("codec", sa.String(64), nullable=False),
-        sa.Column("mode", sa.String(16), nullable=False),
-        sa.Column("queue", sa.String(255), nullable=False),
+        sa.Column("codec", _text(64), nullable=False),
+        sa.Column("mode", _text(16), nullable=False),
+        sa.Column("queue", _text(255), nullable=False),
         sa.Column("rank", sa.SmallInteger, nullable=False),
         sa.Column("eta", _number, nullable=False),
         sa.Column("deadline", _number),
         sa.Column("options", sa.LargeBinary, nullable=False),
-        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("status", _text(16), nullable=False),
         sa.Column("run", _number, nullable=False),
-        sa.Column("worker", sa.String(255)),
+        sa.Column("worker", _text(255)),
         sa.Column("lease", _number),
         sa.Column("lease_end", _number),
         sa.Column("settled_run", _number),
@@ -81,4 +86,12 @@ def _create_task(task: str, schema: str | None) -> None:
 
 
 def _create_partial_index(table: str, name: str, columns: list[str], where: str, schema: str | None) -> None:
-    op.create_index(f"ix_{table}_{name}", table, columns, schema=schema, sqlite_where=sa.text(where))
+    condition = sa.text(where)
+    op.create_index(
+        f"ix_{table}_{name}",
+        table,
+        columns,
+        schema=schema,
+        sqlite_where=condition,
+        postgresql_where=condition,
+    )

@@ -1,0 +1,5 @@
+"""PostgreSQL, by asyncpg."""
+
+from ._dialect import PostgreSQL
+
+__all__ = ["PostgreSQL"]

@@ -1,0 +1,103 @@
+"""Changes: many compare-and-sets in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from asyncpg import Connection
+
+from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, Guard, TaskStatus
+
+from ..._rows import to_duration
+from ._sql import Sql, columns
+from ._text import stored
+
+# The rows are locked first, in id order, and come back as they are once they are locked: so the guards are judged
+# by what nobody can change any more, and a repeat of what was settled meanwhile is told from a refusal at once.
+_CHANGE: Final = f"""
+WITH store(now) AS MATERIALIZED (SELECT {{now}}),
+change AS MATERIALIZED (
+  SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::bigint[],
+    $9::boolean[], $10::bigint[], $11::boolean[], $12::integer[], $13::integer[], $14::integer[], $15::bytea[],
+    $16::text[], $17::text[])
+  AS change(id, run, guard, worker, status, final, delay, life, overdue_after, cancel, failures, crashes,
+    interruptions, result, error, reason)),
+found AS MATERIALIZED (
+  SELECT id, run, status, worker, settled_run, deadline, lease, lease_end
+  FROM {{task}} WHERE id = ANY($2::bigint[]) ORDER BY id FOR NO KEY UPDATE),
+fitting AS MATERIALIZED (
+  SELECT change.* FROM change JOIN found ON found.id = change.id AND found.run = change.run CROSS JOIN store
+  WHERE CASE change.guard
+    WHEN 'holder' THEN found.status IN ('started', 'held') AND found.worker = change.worker
+      AND found.settled_run IS DISTINCT FROM found.run
+    WHEN 'expired' THEN found.status = 'started' AND found.lease_end + found.lease / {RESCUE_AFTER} < store.now
+    WHEN 'overdue' THEN found.status = 'pending' AND found.deadline <= store.now
+    WHEN 'resting' THEN found.status <> 'started'
+    WHEN 'running' THEN found.status = 'started'
+  END),
+done AS (
+  UPDATE {{task}} AS task SET
+    status = coalesce(change.status, task.status),
+    run = task.run + change.life::integer,
+    settled_run = CASE WHEN change.guard = 'holder' AND change.status IS NOT NULL THEN change.run
+                       ELSE task.settled_run END,
+    eta = CASE WHEN change.status = 'pending' THEN least(store.now + change.delay, {{last}}) ELSE task.eta END,
+    deadline = CASE WHEN NOT change.life THEN task.deadline
+                    WHEN change.overdue_after IS NOT NULL THEN least(store.now + change.overdue_after, {{last}}) END,
+    finished = CASE WHEN change.status IS NULL THEN task.finished WHEN change.final THEN store.now END,
+    lease = CASE WHEN change.status IS NULL THEN task.lease END,
+    lease_end = CASE WHEN change.status IS NULL THEN task.lease_end END,
+    cancel_requested = change.cancel,
+    failures = coalesce(change.failures, task.failures),
+    crashes = coalesce(change.crashes, task.crashes),
+    interruptions = coalesce(change.interruptions, task.interruptions),
+    result = CASE WHEN change.status IS NULL THEN task.result ELSE change.result END,
+    error = CASE WHEN change.status IS NULL THEN task.error ELSE change.error END,
+    reason = CASE WHEN change.status IS NULL THEN task.reason ELSE change.reason END
+  FROM fitting AS change CROSS JOIN store
+  WHERE task.id = change.id
+  RETURNING task.id)
+SELECT change.id, CASE
+  WHEN done.id IS NOT NULL THEN 'accepted'
+  WHEN change.guard = 'holder' AND found.run = change.run AND found.settled_run = change.run
+    AND found.worker = change.worker THEN 'already'
+  ELSE 'refused' END
+FROM change LEFT JOIN found ON found.id = change.id LEFT JOIN done ON done.id = change.id
+"""
+
+_ANSWERS: Final = {answer.value: answer for answer in ChangeAnswer}
+_GUARDS: Final = {guard: guard.value for guard in Guard}
+_STATUSES: Final = {status: status.value for status in TaskStatus}
+
+
+async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
+    rows = await connection.fetch(sql.fill(_CHANGE), offset, *columns([_row(change) for change in changes]))
+    answers = {id: _ANSWERS[answer] for id, answer in rows}
+    return [Changed(id=change.id, answer=answers[change.id]) for change in changes]
+
+
+def _row(change: Change) -> tuple[Any, ...]:
+    worker = None if change.worker is None else stored(change.worker)
+    if change.status is None:
+        nothing = (None,) * 6
+        cancel = (None, False, 0, False, None, change.cancel_requested)
+        return (change.id, change.run, _GUARDS[change.guard], worker, *cancel, *nothing)
+    return (
+        change.id,
+        change.run,
+        _GUARDS[change.guard],
+        worker,
+        _STATUSES[change.status],
+        change.status in FINAL,
+        to_duration(change.delay),
+        change.raise_run,
+        None if change.overdue_after is None else to_duration(change.overdue_after),
+        False,
+        change.failures,
+        change.crashes,
+        change.interruptions,
+        change.result,
+        change.error,
+        change.reason,
+    )

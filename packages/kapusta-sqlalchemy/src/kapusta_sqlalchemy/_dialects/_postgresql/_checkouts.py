@@ -1,0 +1,105 @@
+"""Taking asyncpg's own connection from a pool, and giving it back."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+import asyncpg
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import PoolProxiedConnection
+
+from ..._whole import opened_whole
+from .. import Checkout
+
+_GOODBYE: Final = 5.0
+"""Seconds for a server to say that it has stopped what it was doing."""
+
+
+class PostgreSQLCheckout(Checkout):
+    """One that works on asyncpg's connection, which is in autocommit as long as nobody sends BEGIN."""
+
+    connection: asyncpg.Connection
+
+    @property
+    def in_transaction(self) -> bool:
+        return not self.connection.is_closed() and self.connection.is_in_transaction()
+
+
+class MadeCheckout(PostgreSQLCheckout):
+    """From an engine of ours, whose pool resets nothing."""
+
+    def __init__(self, taken: PoolProxiedConnection) -> None:
+        self._taken = taken
+        self.connection = driver_of(taken)
+
+    @classmethod
+    async def take(cls, engine: AsyncEngine) -> MadeCheckout:
+        return await opened_whole(cls._take(engine), cls.discard)
+
+    @classmethod
+    async def _take(cls, engine: AsyncEngine) -> MadeCheckout:
+        while True:
+            taken = await engine.raw_connection()
+            if not driver_of(taken).is_closed():
+                return cls(taken)
+            # The server has closed it since it was used last; the pool makes another in its place.
+            taken.invalidate()
+            taken.close()
+
+    def give_back(self) -> None:
+        self._taken.close()
+
+    async def discard(self) -> None:
+        self._taken.detach()
+        await close(self.connection)
+
+
+class GivenCheckout(PostgreSQLCheckout):
+    """From a user's engine, through SQLAlchemy, so that the user's listeners are asked."""
+
+    def __init__(self, taken: AsyncConnection, driver: asyncpg.Connection) -> None:
+        self._taken = taken
+        self.connection = driver
+
+    @classmethod
+    async def take(cls, engine: AsyncEngine) -> GivenCheckout:
+        return await opened_whole(cls._take(engine), cls.discard)
+
+    @classmethod
+    async def _take(cls, engine: AsyncEngine) -> GivenCheckout:
+        while True:
+            taken = await engine.connect()
+            driver = driver_of(await taken.get_raw_connection())
+            if not driver.is_closed():
+                return cls(taken, driver)
+            await taken.invalidate()
+            await taken.close()
+
+    def give_back(self) -> Coroutine[Any, Any, None]:
+        return self._taken.close()
+
+    async def discard(self) -> None:
+        try:
+            await close(self.connection)
+        finally:
+            await self._taken.invalidate()
+            await self._taken.close()
+
+
+async def close(connection: asyncpg.Connection) -> None:
+    """Have the server stop what it is doing, hear from it that it has, and close.
+
+    Only then it is settled whether a cancelled statement has happened.
+    """
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # it is gone either way
+        await connection.close(timeout=_GOODBYE)
+
+
+def driver_of(taken: PoolProxiedConnection) -> asyncpg.Connection:
+    """asyncpg's connection under SQLAlchemy's."""
+    driver = taken.driver_connection
+    if not isinstance(driver, asyncpg.Connection):
+        raise TypeError(f"asyncpg was expected, not {driver!r}")
+    return driver

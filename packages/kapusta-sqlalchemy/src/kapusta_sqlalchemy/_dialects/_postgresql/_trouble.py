@@ -1,0 +1,64 @@
+"""What an error of PostgreSQL, of asyncpg or of the network means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from .. import Trouble
+
+_SERIALIZATION_FAILURE: Final = "40001"
+_DEADLOCK: Final = "40P01"
+_LOCK_NOT_AVAILABLE: Final = "55P03"
+_PASSES: Final = {_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_NOT_AVAILABLE}
+
+# What the server cannot now, whatever it is asked: connections, resources, operators at work, the operating system,
+# an idle transaction that was ended, and a server that has become a standby.
+_CANNOT: Final = ("08", "53", "57", "58", "25P03", "25006")
+
+
+class ConflictError(Exception):
+    """Another launch was faster; asked again, the store knows what that one has done."""
+
+
+ERRORS: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    DBAPIError,
+    PoolTimeoutError,
+    OSError,
+    ConflictError,
+)
+
+
+def code_of(error: BaseException | None) -> str | None:
+    """The SQLSTATE, if the error has one."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = getattr(cause, "sqlstate", None)
+    return code if isinstance(code, str) else None
+
+
+def trouble_of(error: Exception) -> Trouble | None:
+    if isinstance(error, ConflictError):
+        return Trouble("another launch wants the same", passes=True, closes=False)
+    if isinstance(error, PoolTimeoutError):
+        return Trouble("every connection of the pool is in use")
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    code = code_of(error)
+    if code in _PASSES:
+        return Trouble(f"{cause}, by another transaction", passes=True, closes=False)
+    if code is not None and code.startswith(_CANNOT):
+        return Trouble(str(cause))
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return Trouble(str(cause))
+    root = cause.__cause__ if isinstance(error, DBAPIError) and cause is not None else cause
+    if isinstance(root, OSError | asyncpg.InternalClientError):
+        return Trouble(str(root) or type(root).__name__)
+    # asyncpg says in the same way that a connection is closed and that an argument is wrong.
+    if isinstance(root, asyncpg.InterfaceError) and not isinstance(root, ValueError):
+        return Trouble(str(root))
+    return None

@@ -1,0 +1,52 @@
+"""Every sentence of the brief, on every store."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.brief import defining, moving, running
+from tests.brief.stage import Row, Stage
+
+TABLE = [*running.PAGE.rows, *defining.PAGE.rows, *moving.PAGE.rows]
+
+
+@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.mark.parametrize("row", TABLE, ids=[row.sentence for row in TABLE])
+async def test_what_the_brief_says(row: Row, store: str, tmp_path: Path) -> None:
+    """The sentence, as it was written by who asked for Kapusta, holds; of what was wrong, the opposite does."""
+    stage = Stage(store, tmp_path)
+    try:
+        await row.check(stage)
+    finally:
+        await stage.close()
+
+
+def test_a_program_written_for_0_1_5_runs_unchanged(tmp_path: Path) -> None:
+    """Whoever moves from it changes the installed package and nothing else."""
+    program = Path(__file__).with_name("program_0_1_5.py")
+
+    ran = subprocess.run(
+        [sys.executable, program, f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert ran.stderr == ""
+    assert ran.stdout.splitlines() == [
+        "sync stored",
+        "success stored",
+        "overdue None",
+        "success async",
+        "success default",
+        "success process",
+        "success now",
+        "error None",
+        "timeout None",
+    ]

@@ -1,0 +1,203 @@
+"""A store that goes away and comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from kapusta import TaskStatus
+from kapusta.backend import Change, ClaimRequest, TaskExecutionMode
+from kapusta.testing import ManualClock
+from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.scripted import ScriptedCRUD
+from tests.worker.stored import stored
+
+
+async def test_the_loops_survive_an_outage_and_say_so_less_and_less(
+    open_store: OpenStore, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After an hour without a store the worker works on; each loop has logged the first failure, the second, the fourth ..."""
+    clock = ManualClock()
+    store = ScriptedCRUD(open_store(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.startup()
+    await clock.advance(minutes=1)
+
+    store.script.down, store.script.asked = {"*"}, []
+    with caplog.at_level(logging.WARNING, logger="kapusta"):
+        await clock.advance(hours=1)
+    tries = len(store.script.asked)
+    store.script.down = set()
+    await clock.advance(seconds=15)
+    handle = await task.launch()
+    await clock.advance(seconds=1)
+
+    lines = [line for line in caplog.messages if line.startswith("Claiming tasks failed")]
+    assert await handle.result(timeout=0) == "ran"
+    assert tries > 300  # every ten seconds at most
+    assert [line.split()[3] for line in lines] == [str(2**power) for power in range(len(lines))]
+    assert 8 <= len(lines) <= 10
+
+
+async def test_an_outcome_waits_for_the_store(open_store: OpenStore, make_kapusta: MakeKapusta) -> None:
+    """What a body returned during a short outage is stored when the store is back, and the body is not run again."""
+    clock = ManualClock()
+    store = ScriptedCRUD(open_store(clock))
+    kapusta = make_kapusta(store)
+    ran = []
+
+    @kapusta.task()
+    async def work() -> str:
+        ran.append(1)
+        await clock.sleep(5)
+        return "done"
+
+    await kapusta.startup()
+    handle = await work.launch()
+    await clock.advance(seconds=1)
+    store.script.down = {"*"}
+    await clock.advance(seconds=15)
+    store.script.down = set()
+    await clock.advance(seconds=15)
+
+    assert await handle.result(timeout=0) == "done"
+    assert ran == [1]
+
+
+async def test_nothing_is_rescued_before_a_whole_lease_of_reach(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """After an outage every lease may have ended though its worker lives: the reaper gives it a lease to renew."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    begun: list[float] = []
+
+    @kapusta.task(name="task")
+    async def task() -> None:
+        begun.append(clock.monotonic())
+
+    await kapusta.startup()
+    kapusta.stop_listening_task()
+    handle = await task.launch()
+    request = ClaimRequest(
+        worker="the dead",
+        lease=timedelta(seconds=30),
+        slots={TaskExecutionMode.async_: 1},
+        names=frozenset({"task"}),
+    )
+    assert (await store.crud.claim_tasks(request)).tasks
+    kapusta.create_listening_task()
+    await clock.advance(seconds=5)
+    store.script.down = {"*"}
+    await clock.advance(minutes=5)
+    store.script.down = set()
+    back_at = clock.monotonic()
+    await clock.advance(minutes=2)
+
+    assert (await stored(store.crud, handle)).status is TaskStatus.success
+    assert back_at + 30 <= begun[0] <= back_at + 60
+
+
+async def test_a_claim_whose_reply_was_lost_is_given_back(
+    open_store: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """Its tasks do not wait until their lease ends: the worker finds them and releases them, at no cost."""
+    clock = ManualClock()
+    store = ScriptedCRUD(open_store(clock))
+    kapusta = make_kapusta(store)
+    ran = []
+    task = kapusta.register_task(lambda: ran.append(1), name="task")
+    await kapusta.startup()
+    await clock.advance(seconds=1)
+
+    store.script.lose_replies = ["claim_tasks"]
+    handle = await task.launch()
+    await clock.advance(seconds=5)
+
+    record = await stored(kapusta, handle)
+    assert (record.status, record.run, ran) == (TaskStatus.success, 2, [1])
+    assert (record.crashes, record.failures, record.interruptions) == (0, 0, 0)
+    assert store.script.accepted()[0].reason == "the reply to its claim was lost"
+
+
+async def test_a_lost_claim_is_given_back_by_a_shutdown_too(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A worker that is shut down right after it leaves nothing claimed."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: None, name="task")
+    await kapusta.startup()
+    await clock.advance(seconds=1)
+
+    store.script.lose_replies = ["claim_tasks"]
+    handle = await task.launch()
+    await clock.settle()
+    await kapusta.shutdown()
+    await store.startup()
+
+    assert (await stored(store.crud, handle)).status is TaskStatus.pending
+
+
+async def test_a_settlement_whose_reply_was_lost_counts_once(
+    open_store: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It is repeated, the store knows it already, and the outcome stands."""
+    clock = ManualClock()
+    store = ScriptedCRUD(open_store(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: "once", name="task")
+    await kapusta.startup()
+
+    store.script.lose_replies = ["change_tasks"]
+    handle = await task.launch()
+    await clock.advance(seconds=5)
+
+    assert await handle.result(timeout=0) == "once"
+    assert len(store.script.accepted()) == 1
+    assert store.script.asked.count("change_tasks") == 2
+
+
+async def test_a_row_that_the_store_cannot_take_harms_no_other(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In a batch of outcomes the bad one is left to its lease, with a line that names it; the others are stored."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    let_go = asyncio.Event()
+    bad: list[int] = []
+
+    def refuse(operation: str, asked: Any) -> None:
+        if operation == "change_tasks" and any(is_bad(change) for change in asked):
+            raise ValueError("this row is too much for me")
+
+    def is_bad(change: Change) -> bool:
+        return change.id in bad and change.status is TaskStatus.success
+
+    @kapusta.task()
+    async def work(number: int) -> int:
+        await let_go.wait()
+        return number
+
+    await kapusta.startup()
+    handles = await work.launch_many({"number": number} for number in range(9))
+    await clock.settle()
+    bad.append(int(handles[4]))
+    store.script.before = refuse
+    let_go.set()
+    await clock.advance(seconds=1)
+
+    statuses = [await handle.status() for handle in handles]
+    assert statuses[4] is TaskStatus.started
+    assert {*statuses[:4], *statuses[5:]} == {TaskStatus.success}
+    assert f"The outcome of task {int(handles[4])} cannot be stored" in caplog.text
+    await clock.advance(minutes=10)
+    assert await handles[4].status() is TaskStatus.held
