@@ -374,7 +374,7 @@ TABLE: Final = [
     Row("a broken URL", lambda s: Kapusta("tasks.db"), StoreUrlError, ("'tasks.db' names no kind of store", "begins with one of: ")),
     Row("a broken URL with a password", lambda s: Kapusta("mysql:/u:secret@host"), StoreUrlError, ("u:***@host",)),
     Row("a URL of no known kind", lambda s: Kapusta("redis://host"), BackendNotFoundError,
-        ("No installed backend provides 'redis'. Installed: ", "memory://, sqlite+aiosqlite://, sqlite://", "or check the spelling")),
+        ("No installed backend provides 'redis'. Installed: ", "memory://, ", "sqlite://", "or check the spelling")),
     Row("a URL that cannot be read", lambda s: started("sqlite://user@host:port/x"), StoreUrlError,
         ("cannot be read", "Write it like sqlite+aiosqlite:///")),
     Row("a URL into nowhere", lambda s: started("sqlite:////no/such/folder/tasks.db"), StoreUrlError,

@@ -30,7 +30,7 @@ class SetBack(ManualClock):
     [
         EPOCH,
         datetime(2026, 5, 17, tzinfo=UTC),
-        datetime(2160, 1, 1, tzinfo=UTC),
+        datetime(2190, 1, 1, tzinfo=UTC),
         datetime(1999, 1, 1, tzinfo=UTC),
     ],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from kapusta import TaskStatus
 from tests.processes.conftest import Site
 from tests.worker.eventually import eventually
@@ -32,46 +30,47 @@ async def test_a_task_of_a_killed_process_runs_again_within_two_leases(site: Sit
     assert (stored.run, stored.failures) == (2, 0)
 
 
-@pytest.mark.parametrize(("name", "seconds"), [("block", 1.0), ("wait_once", 1.0)])
-async def test_the_answer_of_a_process_that_slept_past_its_lease_is_refused(
-    site: Site, name: str, seconds: float
-) -> None:
+async def test_the_answers_of_a_process_that_slept_past_its_leases_are_refused(site: Site) -> None:
     """SIGSTOP past the lease, then SIGCONT: the sleeper's own answer is refused, and the other's stays.
 
-    Whether its body could be stopped (on the loop) or could not (blocking it).
+    Whether its body could be stopped, on the loop, or could not, blocking it.
     """
-    handle = await site.task(name).launch(folder=str(site.folder), seconds=seconds)
-    sleeper = await site.worker(name, lease=LEASE)
-    await eventually(lambda: site.notes("began"), "the sleeper has begun")
+    waiting, blocking = site.task("wait_once"), site.task("block")
+    sleeper = await site.worker("wait_once", "block", lease=LEASE)
+    handles = [await waiting.launch(folder=str(site.folder), seconds=1.5)]
+    await eventually(lambda: len(site.notes("began")) == 1, "the sleeper has begun the one")
+    handles.append(await blocking.launch(folder=str(site.folder), seconds=1))
+    await eventually(lambda: len(site.notes("began")) == 2, "the sleeper has begun the other")
     sleeper.freeze()
-    other = await site.worker(name, lease=LEASE)
-    outcome = await handle.result(timeout=20)
+    other = await site.worker("wait_once", "block", lease=LEASE)
+    outcomes = [await handle.result(timeout=20) for handle in handles]
 
     sleeper.thaw()
-    await sleeper.logs("its claim was lost: refused")
+    for name in ("wait_once", "block"):
+        await sleeper.logs(rf"'{name}' ended as '\w+', but its claim was lost: refused")
 
-    assert outcome == other.pid
-    assert await handle.result() == other.pid
-    assert (await site.stored(handle)).run == 2
+    assert outcomes == [other.pid, other.pid]
+    assert [await handle.result() for handle in handles] == outcomes
+    assert [(await site.stored(handle)).run for handle in handles] == [2, 2]
 
 
 async def test_a_retry_outlives_the_process_that_made_the_first_attempt(site: Site) -> None:
     """`kill -9` between attempt 1 and its retry: another process makes attempt 2 at its eta; `failures` is 1."""
-    retried = site.task("fail_once", max_retry_attempts=1, backoff=3)
+    workers = {worker.pid: worker for worker in [await site.worker("fail_once") for _ in range(2)]}
+    retried = site.task("fail_once", max_retry_attempts=1, backoff=2)
     handle = await retried.launch(folder=str(site.folder))
-    victim = await site.worker("fail_once")
 
     async def has_failed() -> bool:
         return (await site.stored(handle)).failures == 1
 
     await eventually(has_failed, "the first attempt has failed")
-    victim.kill()
+    first = int(site.notes("began")[0][0])
+    workers.pop(first).kill()
     eta = (await site.stored(handle)).eta.timestamp()
-    other = await site.worker("fail_once")
     outcome = await handle.result(timeout=20)
 
     stored = await site.stored(handle)
     second_at = float(site.notes("began")[1][2])
-    assert outcome == other.pid
+    assert [outcome] == list(workers)
     assert -0.05 <= second_at - eta <= 1
     assert (stored.status, stored.failures, stored.crashes) == (TaskStatus.success, 1, 0)

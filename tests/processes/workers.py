@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import re
 import signal
 import sys
 from pathlib import Path
@@ -56,9 +57,9 @@ class Program:
         """What it has logged so far."""
         return self._log.read_text()
 
-    async def logs(self, words: str) -> None:
-        """Return when it has logged these words."""
-        await eventually(lambda: words in self.log, f"'{words}' is logged by {self.pid}")
+    async def logs(self, pattern: str) -> None:
+        """Return when it has logged what fits this pattern."""
+        await eventually(lambda: re.search(pattern, self.log), f"{pattern} is logged by {self.pid}")
 
     def kill(self) -> None:
         """As a power cut would."""

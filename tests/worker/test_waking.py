@@ -89,16 +89,16 @@ async def test_an_idle_worker_with_its_thread_leaves_a_file_alone(
     on_sqlite: OpenStore, make_kapusta: MakeKapusta, statements: list[str]
 ) -> None:
     """In real time, with the keeper's thread on a handle of its own, an idle worker sends no more per lease."""
-    kapusta = make_kapusta(on_sqlite(), max_tick_interval=300, lease=1)
+    kapusta = make_kapusta(on_sqlite(), max_tick_interval=300, lease=0.6)
 
     @kapusta.task()
     async def nothing() -> None:
         """What it could run, if it were launched."""
 
     await kapusta.startup()
-    await asyncio.sleep(0.5)  # what is measured is how little happens in a stretch of time
+    await asyncio.sleep(0.3)  # what is measured is how little happens in a stretch of time
     before = len(statements)
-    await asyncio.sleep(2)
+    await asyncio.sleep(2 * 0.6)
 
     sent = statements[before:]
     assert 0 < len(sent) <= 2 * PER_MINUTE / LEASES_PER_MINUTE, sent

@@ -25,7 +25,16 @@ def kapusta_backends() -> list[Backend]:
     return [
         Backend(
             name="sqlalchemy",
-            schemes=("sqlite", "sqlite+aiosqlite", "postgresql", "postgresql+asyncpg"),
+            schemes=(
+                "sqlite",
+                "sqlite+aiosqlite",
+                "postgresql",
+                "postgresql+asyncpg",
+                "mysql",
+                "mysql+aiomysql",
+                "mariadb",
+                "mariadb+aiomysql",
+            ),
             from_url=_from_url,
             exports={"AlchemyCRUD": _load},
         )

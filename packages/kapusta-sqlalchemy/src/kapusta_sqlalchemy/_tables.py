@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     text,
 )
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
 
 PREFIX: Final = "kapusta_"
@@ -30,12 +31,42 @@ Number: Final = BigInteger().with_variant(Integer(), "sqlite")
 Instant: Final = Number
 Duration: Final = Number
 
-Key: Final = Text().with_variant(Text(collation="C"), "postgresql")
+# URLs of both kinds lead to either server, and SQLAlchemy asks for the kind.
+_MYSQL: Final = ("mysql", "mariadb")
+
+# In MySQL an index holds no long text: a key is its SHA-256 there, and can be read in the column beside.
+Key: Final = (
+    Text().with_variant(Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_MYSQL)
+)
+# The plain types of MySQL end at 64 KiB.
+Data: Final = LargeBinary().with_variant(mysql.LONGBLOB(), *_MYSQL)
+LongText: Final = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)
 
 
 def short_text(length: int) -> TypeEngine[str]:
-    """A text that is compared byte by byte; on PostgreSQL of any length, which costs nothing there."""
-    return String(length).with_variant(Text(collation="C"), "postgresql")
+    """A text that is compared byte by byte; on PostgreSQL of any length, which costs nothing there.
+
+    In MySQL it is bytes: no collation that both it and MariaDB have keeps trailing spaces apart.
+    """
+    return (
+        String(length)
+        .with_variant(Text(collation="C"), "postgresql")
+        .with_variant(mysql.VARBINARY(4 * length), *_MYSQL)
+    )
+
+
+# One of a few words of ours.
+Word: Final = (
+    String(16)
+    .with_variant(Text(collation="C"), "postgresql")
+    .with_variant(mysql.VARCHAR(16, charset="ascii", collation="ascii_bin"), *_MYSQL)
+)
+
+_OPTIONS: Final = {
+    f"{kind}_{name}": value
+    for kind in _MYSQL
+    for name, value in {"engine": "InnoDB", "charset": "utf8mb4", "row_format": "DYNAMIC"}.items()
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +114,15 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         Column("id", Number, primary_key=True, autoincrement=False),
         Column("token", short_text(64), nullable=False),
         Column("name", short_text(255), nullable=False),
-        Column("payload", LargeBinary, nullable=False),
+        Column("payload", Data, nullable=False),
         Column("codec", short_text(64), nullable=False),
-        Column("mode", short_text(16), nullable=False),
+        Column("mode", Word, nullable=False),
         Column("queue", short_text(255), nullable=False),
         Column("rank", SmallInteger, nullable=False),  # minus the priority: the smallest goes first
         Column("eta", Instant, nullable=False),
         Column("deadline", Instant),
-        Column("options", LargeBinary, nullable=False),
-        Column("status", short_text(16), nullable=False),
+        Column("options", Data, nullable=False),
+        Column("status", Word, nullable=False),
         Column("run", Number, nullable=False),
         Column("worker", short_text(255)),
         Column("lease", Duration),
@@ -101,12 +132,13 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         Column("crashes", Integer, nullable=False),
         Column("interruptions", Integer, nullable=False),
         Column("cancel_requested", Boolean, nullable=False),
-        Column("result", LargeBinary),
-        Column("error", Text),
-        Column("reason", Text),
+        Column("result", Data),
+        Column("error", LongText),
+        Column("reason", LongText),
         Column("created", Instant, nullable=False),
         Column("started", Instant),
         Column("finished", Instant),
+        **_OPTIONS,
     )
     column = task.c
     # A lane is a queue, mode, name and rank. With the name before the rank a worker never reads past tasks
@@ -116,17 +148,30 @@ def _task(metadata: MetaData, prefix: str) -> Table:
         f"ix_{prefix}task_lane",
         (column.queue, column.mode, column.name, column.rank, column.eta, column.id, column.deadline),
         where="status = 'pending'",
+        sieve=column.status,
     )
     _partial_index(
-        f"ix_{prefix}task_deadline", (column.deadline,), where="status = 'pending' AND deadline IS NOT NULL"
+        f"ix_{prefix}task_deadline",
+        (column.deadline,),
+        where="status = 'pending' AND deadline IS NOT NULL",
+        sieve=column.status,
     )
     _partial_index(f"ix_{prefix}task_lease", (column.lease_end,), where="status = 'started'")
     _partial_index(f"ix_{prefix}task_finished", (column.finished,), where="finished IS NOT NULL")
     return task
 
 
-def _partial_index(name: str, columns: tuple[Column[Any], ...], *, where: str) -> None:
-    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+def _partial_index(
+    name: str, columns: tuple[Column[Any], ...], *, where: str, sieve: Column[Any] | None = None
+) -> None:
+    """An index of the rows for which *where* holds.
+
+    MySQL's are of all rows; there *sieve* goes before the columns, if these are not NULL in the other rows.
+    """
+    partial = Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+    if sieve is not None:
+        partial.ddl_if(dialect=("sqlite", "postgresql"))
+        Index(name, sieve, *columns).ddl_if(dialect=_MYSQL)
 
 
 def _unique_key(metadata: MetaData, prefix: str) -> Table:
@@ -135,8 +180,10 @@ def _unique_key(metadata: MetaData, prefix: str) -> Table:
         metadata,
         Column("key", Key, primary_key=True),
         Column("task", Number, nullable=False),
-        Column("until", short_text(16), nullable=False),
+        Column("until", Word, nullable=False),
         Column("ends", Instant),  # with until='period': when the key is free again
+        Column("readable", LongText),  # the key, where `key` is not
+        **_OPTIONS,
     )
     Index(f"ix_{prefix}unique_key_task", key.c.task)
     _partial_index(f"ix_{prefix}unique_key_ends", (key.c.ends,), where="ends IS NOT NULL")
@@ -150,6 +197,7 @@ def _store(metadata: MetaData, prefix: str) -> Table:
         Column("id", String(32), primary_key=True),  # random; made with the store
         Column("schema_version", Integer, nullable=False),
         Column("minimum_reader", Integer, nullable=False),  # the oldest code that may use this schema
+        **_OPTIONS,
     )
 
 
@@ -160,6 +208,7 @@ def _version(metadata: MetaData, prefix: str) -> Table:
         metadata,
         Column("version_num", String(32), nullable=False),
         PrimaryKeyConstraint("version_num", name=f"{name}_pkc"),
+        **_OPTIONS,
     )
 
 

@@ -184,6 +184,20 @@ _HOMES: Final = {
         install="kapusta-sqlalchemy[postgresql]",
         example="postgresql+asyncpg://user:password@host/database",
     ),
+    "mysql": _Home(
+        module="_mysql",
+        name="MySQL",
+        driver="aiomysql",
+        install="kapusta-sqlalchemy[mysql]",
+        example="mysql+aiomysql://user:password@host/database",
+    ),
+    "mariadb": _Home(
+        module="_mysql",
+        name="MySQL",
+        driver="aiomysql",
+        install="kapusta-sqlalchemy[mysql]",
+        example="mariadb+aiomysql://user:password@host/database",
+    ),
 }
 """By the part of a URL's scheme that names the database."""
 

@@ -9,16 +9,36 @@ import secrets
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
 
 revision = "0001"
 down_revision = None
 
 _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-_key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_mysql = ("mysql", "mariadb")
+_key = (
+    sa.Text().with_variant(sa.Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_mysql)
+)
+_data = sa.LargeBinary().with_variant(mysql.LONGBLOB(), *_mysql)
+_long_text = sa.Text().with_variant(mysql.LONGTEXT(), *_mysql)
+_word = (
+    sa.String(16)
+    .with_variant(sa.Text(collation="C"), "postgresql")
+    .with_variant(mysql.VARCHAR(16, charset="ascii", collation="ascii_bin"), *_mysql)
+)
+_options = {
+    f"{kind}_{name}": value
+    for kind in _mysql
+    for name, value in {"engine": "InnoDB", "charset": "utf8mb4", "row_format": "DYNAMIC"}.items()
+}
 
 
 def _text(length: int) -> sa.types.TypeEngine[str]:
-    return sa.String(length).with_variant(sa.Text(collation="C"), "postgresql")
+    return (
+        sa.String(length)
+        .with_variant(sa.Text(collation="C"), "postgresql")
+        .with_variant(mysql.VARBINARY(4 * length), *_mysql)
+    )
 
 
 def upgrade(prefix: str, schema: str | None) -> None:
@@ -28,9 +48,11 @@ def upgrade(prefix: str, schema: str | None) -> None:
         f"{prefix}unique_key",
         sa.Column("key", _key, primary_key=True),
         sa.Column("task", _number, nullable=False),
-        sa.Column("until", _text(16), nullable=False),
+        sa.Column("until", _word, nullable=False),
         sa.Column("ends", _number),
+        sa.Column("readable", _long_text),
         schema=schema,
+        **_options,
     )
     op.create_index(f"ix_{prefix}unique_key_task", f"{prefix}unique_key", ["task"], schema=schema)
     _create_partial_index(f"{prefix}unique_key", "ends", ["ends"], "ends IS NOT NULL", schema)
@@ -40,6 +62,7 @@ def upgrade(prefix: str, schema: str | None) -> None:
         sa.Column("schema_version", sa.Integer, nullable=False),
         sa.Column("minimum_reader", sa.Integer, nullable=False),
         schema=schema,
+        **_options,
     )
     op.bulk_insert(store, [{"id": secrets.token_hex(16), "schema_version": 1, "minimum_reader": 1}])
 
@@ -50,15 +73,15 @@ def _create_task(task: str, schema: str | None) -> None:
         sa.Column("id", _number, primary_key=True, autoincrement=False),
         sa.Column("token", _text(64), nullable=False),
         sa.Column("name", _text(255), nullable=False),
-        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("payload", _data, nullable=False),
         sa.Column("codec", _text(64), nullable=False),
-        sa.Column("mode", _text(16), nullable=False),
+        sa.Column("mode", _word, nullable=False),
         sa.Column("queue", _text(255), nullable=False),
         sa.Column("rank", sa.SmallInteger, nullable=False),
         sa.Column("eta", _number, nullable=False),
         sa.Column("deadline", _number),
-        sa.Column("options", sa.LargeBinary, nullable=False),
-        sa.Column("status", _text(16), nullable=False),
+        sa.Column("options", _data, nullable=False),
+        sa.Column("status", _word, nullable=False),
         sa.Column("run", _number, nullable=False),
         sa.Column("worker", _text(255)),
         sa.Column("lease", _number),
@@ -68,18 +91,21 @@ def _create_task(task: str, schema: str | None) -> None:
         sa.Column("crashes", sa.Integer, nullable=False),
         sa.Column("interruptions", sa.Integer, nullable=False),
         sa.Column("cancel_requested", sa.Boolean, nullable=False),
-        sa.Column("result", sa.LargeBinary),
-        sa.Column("error", sa.Text),
-        sa.Column("reason", sa.Text),
+        sa.Column("result", _data),
+        sa.Column("error", _long_text),
+        sa.Column("reason", _long_text),
         sa.Column("created", _number, nullable=False),
         sa.Column("started", _number),
         sa.Column("finished", _number),
         schema=schema,
+        **_options,
     )
-    lane = ["queue", "mode", "name", "rank", "eta", "id", "deadline"]
+    whole = op.get_context().dialect.name in _mysql  # which has no partial indexes
+    sieve = ["status"] if whole else []
+    lane = [*sieve, "queue", "mode", "name", "rank", "eta", "id", "deadline"]
     _create_partial_index(task, "lane", lane, "status = 'pending'", schema)
     _create_partial_index(
-        task, "deadline", ["deadline"], "status = 'pending' AND deadline IS NOT NULL", schema
+        task, "deadline", [*sieve, "deadline"], "status = 'pending' AND deadline IS NOT NULL", schema
     )
     _create_partial_index(task, "lease", ["lease_end"], "status = 'started'", schema)
     _create_partial_index(task, "finished", ["finished"], "finished IS NOT NULL", schema)

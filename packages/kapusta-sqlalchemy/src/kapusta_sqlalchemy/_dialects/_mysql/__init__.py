@@ -1,0 +1,5 @@
+"""MariaDB and MySQL."""
+
+from ._dialect import MySQL
+
+__all__ = ["MySQL"]

@@ -1,0 +1,138 @@
+"""The dialect of MariaDB and MySQL, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from kapusta.backend import (
+    Added,
+    Capabilities,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    Clock,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    TaskQuery,
+    WakeKind,
+)
+
+from ..._rows import to_duration
+from ..._tables import Tables
+from .. import Checkout, Dialect, Trouble
+from . import _adding, _changing, _claiming, _finding, _renewing
+from ._checkouts import GivenCheckout, MadeEngine
+from ._lanes import Looker
+from ._server import Server, look_at, refused
+from ._session import Session
+from ._sql import Sql
+from ._trouble import ERRORS, MigratingError, trouble_of
+
+# Shorter than the patience of a startup, which tries again.
+_LOCK_SECONDS: Final = 4
+# A lock is the server's, not a database's; a name has at most 64 characters.
+_LOCK_NAME: Final = "CONCAT('kapusta.', SHA1(CONCAT_WS('/', COALESCE(:schema, DATABASE()), :prefix)))"
+
+
+class MySQL(Dialect):
+    """MariaDB and MySQL by aiomysql.
+
+    DDL commits by itself there, so a migration that broke off is found half done: each step of it looks
+    first, and the row that says what the schema is comes last.
+    """
+
+    capabilities = Capabilities(
+        shared_between_processes=True,
+        survives_restart=True,
+        time_resolution=timedelta(microseconds=1),
+        poll_interval=timedelta(seconds=1),
+    )
+    errors = ERRORS
+    writers = 2
+    readers = 1
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        super().__init__(tables, clock)
+        self._sql = Sql(tables)
+        self._looker = Looker(self._sql)
+        self._made: MadeEngine | None = None
+        self._server = Server(isolation="transaction_isolation", longest=1 << 20)
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def make_engine(self, url: URL) -> AsyncEngine:
+        self._made = MadeEngine(url, size=self.writers + self.readers)
+        return self._made.engine
+
+    async def prepare(self, engine: AsyncEngine) -> None:
+        try:
+            async with engine.connect() as connection:
+                self._server = await look_at(connection, engine.url, self.tables.schema)
+        except DBAPIError as error:
+            if better := refused(error, engine.url):
+                raise better from error
+            raise
+
+    @asynccontextmanager
+    async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        name = {"schema": self.tables.schema, "prefix": self.tables.prefix}
+        got = await connection.scalar(
+            text(f"SELECT GET_LOCK({_LOCK_NAME}, :seconds)"), {**name, "seconds": _LOCK_SECONDS}
+        )
+        if got != 1:
+            raise MigratingError("another process has been migrating the tables for too long")
+        try:
+            yield
+            await connection.commit()
+            await connection.execute(text(f"DO RELEASE_LOCK({_LOCK_NAME})"), name)
+        except BaseException:
+            # The lock ends with the connection, whatever state that is in.
+            await connection.invalidate()
+            raise
+
+    async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
+        if made and self._made:
+            return await self._made.take(self._server.longest)
+        return await GivenCheckout.take(engine, self._server)
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        return trouble_of(error)
+
+    # --- operations ---------------------------------------------------------------------------------
+
+    @property
+    def _offset(self) -> int:
+        return to_duration(self.clock.offset)
+
+    async def add(self, connection: Session, tasks: Sequence[NewTask]) -> list[Added]:
+        return await _adding.add(connection, self._sql, self._offset, tasks)
+
+    async def claim(self, connection: Session, request: ClaimRequest) -> Claims:
+        return await _claiming.claim(connection, self._sql, self._looker, self._offset, request)
+
+    async def change(self, connection: Session, changes: Sequence[Change]) -> list[Changed]:
+        return await _changing.change(connection, self._sql, self._offset, changes)
+
+    async def renew(self, connection: Session, request: RenewRequest) -> list[Renewed]:
+        return await _renewing.renew(connection, self._sql, self._offset, request)
+
+    async def find(self, connection: Session, query: TaskQuery) -> list[StoredTask]:
+        return await _finding.find(connection, self._sql, self._offset, query)
+
+    async def delete(self, connection: Session, ids: Sequence[int]) -> int:
+        return await _finding.delete(connection, self._sql, self._offset, ids)
+
+    def listen(
+        self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
+    ) -> AbstractAsyncContextManager[None]:
+        raise NotImplementedError("MariaDB and MySQL push no wake-ups")

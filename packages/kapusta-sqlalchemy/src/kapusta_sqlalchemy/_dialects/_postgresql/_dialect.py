@@ -1,0 +1,159 @@
+"""The dialect of PostgreSQL, put together."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from asyncpg import Connection
+from sqlalchemy import URL, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+
+from kapusta.backend import (
+    Added,
+    Capabilities,
+    Change,
+    Changed,
+    ClaimRequest,
+    Claims,
+    Clock,
+    NewTask,
+    Renewed,
+    RenewRequest,
+    StoredTask,
+    TaskQuery,
+    WakeKind,
+)
+
+from ..._rows import to_duration
+from ..._tables import Tables
+from .. import Checkout, Dialect, Trouble
+from . import _adding, _changing, _claiming, _finding, _renewing
+from ._checkouts import GivenCheckout, MadeCheckout
+from ._hints import Hints, of_added, of_changed
+from ._listening import listening
+from ._opening import no_such_place, prepare
+from ._sql import Sql
+from ._trouble import ERRORS, trouble_of
+
+_CONNECT_SECONDS = 5.0
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL by asyncpg.
+
+    Every operation is one statement, or two that need not be one: no lock is held while the event loop does
+    something else. Only a batch with several unique keys is a transaction, which the server ends if need be.
+    """
+
+    capabilities = Capabilities(shared_between_processes=True, survives_restart=True, pushes_wakeups=True)
+    errors = ERRORS
+    writers = 3
+    readers = 1
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        super().__init__(tables, clock)
+        self._sql = Sql(tables)
+        self._made = False
+        self._hints: Hints | None = None
+
+    # --- opening ------------------------------------------------------------------------------------
+
+    def make_engine(self, url: URL) -> AsyncEngine:
+        self._made = True
+        return create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            poolclass=AsyncAdaptedQueuePool,
+            pool_size=self.writers + self.readers + 1,  # the last is for hints
+            max_overflow=0,
+            pool_reset_on_return=None,
+            pool_use_lifo=True,  # the connection that has just prepared these statements
+            connect_args={"timeout": _CONNECT_SECONDS},
+        )
+
+    async def prepare(self, engine: AsyncEngine) -> None:
+        try:
+            checkout = await self.checkout(engine, made=self._made)
+        except ERRORS as error:
+            if better := no_such_place(error, engine.url):
+                raise better from error
+            raise
+        try:
+            await prepare(checkout.connection, engine.url)
+        finally:
+            await _give_back(checkout)
+        self._hints = Hints(self._sql, lambda: self.checkout(engine, made=self._made), ERRORS)
+
+    @asynccontextmanager
+    async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        async with connection.begin():
+            # Of the transaction's, not the session's: it ends with it, whatever becomes of the connection.
+            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": self._lock_number})
+            if self.tables.schema is not None and not await self._has_schema(connection):
+                schema = connection.dialect.identifier_preparer.quote_schema(self.tables.schema)
+                await connection.execute(text(f"CREATE SCHEMA {schema}"))
+            yield
+
+    @property
+    def _lock_number(self) -> int:
+        """Another one for each set of tables, and hardly anybody else's."""
+        return 0x6B61707573 << 24 | zlib.crc32(self._sql.fill("{store}").encode()) & 0xFFFFFF
+
+    async def _has_schema(self, connection: AsyncConnection) -> bool:
+        asked = text("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = :schema)")
+        return bool(await connection.scalar(asked, {"schema": self.tables.schema}))
+
+    async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
+        return await (MadeCheckout if made else GivenCheckout).take(engine)
+
+    async def close(self) -> None:
+        if self._hints is not None:
+            await self._hints.close()
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        return trouble_of(error)
+
+    # --- operations ---------------------------------------------------------------------------------
+
+    @property
+    def _offset(self) -> int:
+        return to_duration(self.clock.offset)
+
+    async def add(self, connection: Connection, tasks: Sequence[NewTask]) -> list[Added]:
+        answers = await _adding.add(connection, self._sql, self._offset, tasks)
+        self._tell(of_added(answers))
+        return answers
+
+    async def claim(self, connection: Connection, request: ClaimRequest) -> Claims:
+        return await _claiming.claim(connection, self._sql, self._offset, request)
+
+    async def change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
+        answers = await _changing.change(connection, self._sql, self._offset, changes)
+        self._tell(of_changed(changes, answers))
+        return answers
+
+    async def renew(self, connection: Connection, request: RenewRequest) -> list[Renewed]:
+        return await _renewing.renew(connection, self._sql, self._offset, request)
+
+    async def find(self, connection: Connection, query: TaskQuery) -> list[StoredTask]:
+        return await _finding.find(connection, self._sql, self._offset, query)
+
+    async def delete(self, connection: Connection, ids: Sequence[int]) -> int:
+        return await _finding.delete(connection, self._sql, self._offset, ids)
+
+    def listen(
+        self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
+    ) -> AbstractAsyncContextManager[None]:
+        return listening(engine, self._sql, wake)
+
+    def _tell(self, kinds: set[WakeKind]) -> None:
+        if self._hints is not None:
+            self._hints.tell(kinds)
+
+
+async def _give_back(checkout: Checkout) -> None:
+    ending = checkout.give_back()
+    if ending is not None:
+        await ending

@@ -1,0 +1,160 @@
+"""Hearing of other handles' writes, on a connection of its own that is asked whether it still hears."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, cast, get_args
+
+from asyncpg import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kapusta.backend import StoreUnavailableError, SystemClock, WakeKind
+
+from ..._whole import opened_whole
+from ._checkouts import close, driver_of
+from ._sql import Sql
+from ._trouble import ERRORS
+
+PERIOD: Final = 15.0
+"""Seconds between two questions whether a notification still arrives."""
+PATIENCE: Final = 5.0
+"""Seconds for the answer."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
+
+_KINDS: Final = frozenset(get_args(WakeKind))
+_CHANNEL: Final = "SELECT 'kapusta_' || id FROM {store}"
+_PING: Final = "SELECT set_config('synchronous_commit', 'off', TRUE), pg_notify($1, $2)"
+
+_clock: Final = SystemClock()  # a connection lives in real time, whatever clock a test moves
+_log: Final = logging.getLogger("kapusta.sqlalchemy")
+
+
+@asynccontextmanager
+async def listening(engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], None]) -> AsyncIterator[None]:
+    """While entered, call *wake* for what is notified of; when a connection is lost, on another one.
+
+    Raises:
+        StoreUnavailableError: there was no connection to begin with.
+    """
+    listener = _Listener(engine, sql, wake)
+    try:
+        ear = await opened_whole(listener.open(), _Ear.close)
+    except ERRORS as error:
+        raise StoreUnavailableError(operation="listen", problem=str(error) or repr(error)) from error
+    task = asyncio.create_task(listener.go_on(ear))
+    try:
+        yield
+    finally:
+        listener.is_over = True
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+class _Ear:
+    """One connection that listens to one channel."""
+
+    def __init__(self, connection: Connection, channel: str, wake: Callable[[WakeKind], None]) -> None:
+        self.connection, self._channel, self._wake = connection, channel, wake
+        self._mark = ""
+        self._heard_mark = asyncio.Event()
+        self.lost = asyncio.Event()
+
+    async def open(self) -> None:
+        self.connection.add_termination_listener(self._on_termination)
+        await self.connection.add_listener(self._channel, self._on_notification)
+
+    async def close(self) -> None:
+        self.connection.remove_termination_listener(self._on_termination)
+        await close(self.connection)
+
+    async def still_hears(self) -> None:
+        """Return when a notification of our own has come back.
+
+        Raises:
+            TimeoutError: it has not.
+        """
+        self._mark = secrets.token_hex(8)
+        self._heard_mark.clear()
+        async with asyncio.timeout(PATIENCE):
+            await self.connection.fetch(_PING, self._channel, self._mark)
+            await self._heard_mark.wait()
+
+    def _on_notification(self, _connection: Any, _process: int, _channel: str, payload: object) -> None:
+        if payload in _KINDS:
+            self._wake(cast("WakeKind", payload))
+        elif payload == self._mark:
+            self._heard_mark.set()
+
+    def _on_termination(self, _connection: Any) -> None:
+        self.lost.set()
+
+
+class _Listener:
+    """One listener's connections, one after the other."""
+
+    def __init__(self, engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], None]) -> None:
+        self._engine, self._sql, self._wake = engine, sql, wake
+        self.is_over = False
+
+    async def open(self) -> _Ear:
+        taken = await self._engine.raw_connection()
+        connection = driver_of(taken)
+        taken.detach()  # not one of the pool's any more, which has others to serve
+        try:
+            channel = await connection.fetchval(self._sql.fill(_CHANNEL))
+            ear = _Ear(connection, channel, self._tell)
+            await ear.open()
+        except BaseException:
+            await close(connection)
+            raise
+        return ear
+
+    async def go_on(self, ear: _Ear) -> None:
+        """Keep an ear open until cancelled."""
+        while True:
+            try:
+                await self._stay(ear)
+            finally:
+                await ear.close()
+            ear = await self._reopen()
+            for kind in _KINDS:  # whatever was told meanwhile
+                self._tell(kind)
+
+    async def _stay(self, ear: _Ear) -> None:
+        """Return when the connection is lost, or hears nothing any more."""
+        while True:
+            try:
+                async with asyncio.timeout(PERIOD):
+                    await ear.lost.wait()
+                _log.debug("the connection that listens was lost")
+                return
+            except TimeoutError:
+                pass
+            try:
+                await ear.still_hears()
+            except ERRORS as error:
+                _log.warning(
+                    "The connection that listens for new tasks hears nothing any more, and is replaced: %s. Does a "
+                    "pooler hand out another connection for each transaction?",
+                    error or "no answer",
+                )
+                return
+
+    async def _reopen(self) -> _Ear:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await opened_whole(self.open(), _Ear.close)
+            except ERRORS as error:  # operations fail too, then, and say so to those who wait
+                _log.debug("no connection to listen on: %s", error)
+            await _clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _tell(self, kind: WakeKind) -> None:
+        if not self.is_over:
+            self._wake(kind)
