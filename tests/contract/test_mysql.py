@@ -8,9 +8,6 @@ from kapusta.backend import Clock
 from kapusta.testing import BackendContract
 from kapusta.testing.contract import OpenBackend
 from kapusta_sqlalchemy import AlchemyCRUD
-from tests.servers.mariadb import mysql_server, mysql_url
-
-__all__ = ["mysql_server", "mysql_url"]
 
 
 class TestMySQL(BackendContract):

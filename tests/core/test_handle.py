@@ -185,6 +185,24 @@ async def test_cancelling_and_retrying_by_hand(kapusta: Kapusta) -> None:
     assert await task.status() is TaskStatus.success
 
 
+async def test_a_task_that_is_retried_by_hand_runs_at_once(kapusta: Kapusta, clock: ManualClock) -> None:
+    """The worker here is woken for it, and does not find it by and by."""
+
+    @kapusta.task(eta_delta=60)
+    def answer() -> int:
+        return 42
+
+    task = await answer.launch()
+    await task.cancel()
+    kapusta.create_listening_task()
+    await clock.settle()
+
+    await task.retry()
+    await clock.settle()
+
+    assert await task.result(timeout=0) == 42
+
+
 async def test_a_running_task_is_neither_cancelled_nor_retried(kapusta: Kapusta, clock: ManualClock) -> None:
     """Both answer that they did not: what runs goes on."""
     gate = asyncio.Event()

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from kapusta import BaseCRUD, Kapusta, StoreNotStartedError, TaskStatus
+from kapusta._executors._process import ProcessExecutor
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.brief.bodies import where
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -29,6 +31,26 @@ async def test_an_application_that_ends_at_once_ends(real: BaseCRUD) -> None:
         await asyncio.wait_for(kapusta.shutdown(), 10)
 
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("kapusta")]
+
+
+async def test_an_application_that_ends_at_once_leaves_no_child(
+    real: BaseCRUD, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is stopped as it begins starts no process that nobody would end."""
+    calls = []
+
+    async def close(self: ProcessExecutor) -> None:
+        calls.append("close")
+
+    monkeypatch.setattr(ProcessExecutor, "warm_up", lambda self: calls.append("warm up"))
+    monkeypatch.setattr(ProcessExecutor, "close", close)
+    kapusta = Kapusta(real)
+    kapusta.register_task(where, "process")
+
+    await kapusta.startup()
+    await kapusta.shutdown()
+
+    assert calls in (["close"], ["warm up", "close"])
 
 
 async def test_twice_is_once(real: BaseCRUD) -> None:

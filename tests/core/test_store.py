@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
@@ -149,9 +150,11 @@ async def test_cancelling_whoever_waits_leaves_the_call_running(store: Store, sc
     await done.wait()
 
 
-async def test_closing_waits_for_the_calls_whose_callers_are_gone(store: Store, scripted: Scripted) -> None:
+async def test_closing_waits_for_the_calls_whose_callers_are_gone() -> None:
     """What was under way is written before the store goes."""
-    gate = asyncio.Event()
+    scripted, gate = Scripted(), asyncio.Event()
+    await scripted.startup()
+    store = Store(scripted, timeout=timedelta(seconds=10), outage_after=timedelta(seconds=10))
     scripted.before = [gate.wait]
     caller = asyncio.create_task(store.find(ALL))
     await asyncio.sleep(0)
@@ -159,7 +162,7 @@ async def test_closing_waits_for_the_calls_whose_callers_are_gone(store: Store, 
     await asyncio.wait({caller})
 
     closing = asyncio.create_task(store.close())
-    await asyncio.sleep(0)
+    await turns()
     assert not closing.done()
     assert scripted._started
     gate.set()
@@ -208,6 +211,7 @@ async def test_a_launch_that_stays_unknown_can_be_launched_again(
     await clock.advance(seconds=11)
     with pytest.raises(LaunchUnknownError, match="launch_again") as caught:
         await launch
+    assert pickle.loads(pickle.dumps(caught.value)).task_ids == caught.value.task_ids
     scripted.before, scripted.after = [], []
     handles = await caught.value.launch_again()
     again = await caught.value.launch_again()

@@ -79,7 +79,9 @@ def ask(address: URL | str, text: str, parameters: Sequence[Any] = ()) -> list[t
 
 
 def _start() -> tuple[OwnedServer, URL]:
-    folders = [Path(folder) for folder in ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec")]
+    folders = [
+        Path(folder) for folder in ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec")
+    ]
     mariadbd, install = binary("mariadbd", folders), binary("mariadb-install-db", folders)
     if mariadbd is None or install is None:
         remedy = f"install it (Debian: apt-get install mariadb-server; macOS: brew install mariadb) or set {VARIABLE}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple, TypeVar
@@ -87,14 +86,14 @@ class ScriptedCRUD(BaseCRUD):
     async def startup(self) -> None:
         """Open what is behind."""
         if {"startup", "*"} & self.script.stuck:
-            await asyncio.get_running_loop().create_future()
+            await self._never()
         await self.crud.startup()
 
     async def shutdown(self) -> None:
         """Close what is behind."""
         await self.crud.shutdown()
         if {"shutdown", "*"} & self.script.stuck:
-            await asyncio.get_running_loop().create_future()
+            await self._never()
 
     def twin(self) -> ScriptedCRUD:
         """Another handle, by the same script."""
@@ -128,12 +127,16 @@ class ScriptedCRUD(BaseCRUD):
         """Wake-ups from behind."""
         return self.crud.listen(wake)
 
+    async def _never(self) -> None:
+        while True:  # by the clock: one that is moved is told that nothing real goes on here
+            await self.clock.sleep(24 * 3600)
+
     async def _do(self, operation: str, asked: Any, work: Callable[[Any], Awaitable[T]]) -> T:
         script = self.script
         script.asked.append(operation)
         script.before(operation, asked)
         if {operation, "*"} & script.stuck:
-            await asyncio.get_running_loop().create_future()
+            await self._never()
         if {operation, "*"} & script.down:
             raise StoreUnavailableError(operation=operation, problem="the test has taken it down")
         answer = await work(asked)

@@ -19,13 +19,14 @@ from tests.worker.scripted import Script, ScriptedCRUD
 class Bodies:
     """Tasks of three modes, of which every fifth fails at first, and how often each body has begun."""
 
-    def __init__(self, kapusta: Kapusta, clock: Clock) -> None:
+    def __init__(self, kapusta: Kapusta, clock: Clock, *, longest: float) -> None:
         self.begun: Counter[int] = Counter()
 
         @kapusta.task()
         async def on_the_loop(number: int) -> int:
-            await clock.sleep(0.001)
-            return self._begin(number)
+            begun = self._begin(number)
+            await clock.sleep(longest * (number % 7) / 7)
+            return begun
 
         @kapusta.task(execution_mode="thread")
         def in_a_thread(number: int) -> int:
@@ -57,7 +58,7 @@ async def test_every_task_ends_once_whatever_the_store_does(
     script = Script()
     faulty = FaultyCRUD(ScriptedCRUD(open_store(clock), script), seed=seed, rate=0.3, longest_delay=20)
     kapusta = make_kapusta(faulty, default_max_retry_attempts=3, default_max_crashes=None)
-    bodies = Bodies(kapusta, clock)
+    bodies = Bodies(kapusta, clock, longest=40)
 
     async def move() -> None:
         await clock.advance(seconds=5)
@@ -78,7 +79,7 @@ async def test_every_task_ends_once_with_the_leases_kept_by_a_thread(
     kapusta = make_kapusta(
         faulty, lease=0.9, store_timeout=0.2, default_max_retry_attempts=3, default_max_crashes=None
     )
-    bodies = Bodies(kapusta, SystemClock())
+    bodies = Bodies(kapusta, SystemClock(), longest=0.5)
 
     async def move() -> None:
         await asyncio.sleep(0)

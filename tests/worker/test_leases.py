@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from kapusta import Kapusta, TaskStatus
+from kapusta._worker._keeper import Lease
+from kapusta._worker._keeper_thread import KeeperThread
 from kapusta.backend import BaseCRUD
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
@@ -206,3 +210,48 @@ async def test_a_lease_that_another_has_taken_stops_the_body_at_the_next_renewal
     await clock.advance(seconds=20)
 
     assert stopped == [pytest.approx(10, abs=1)]
+
+
+async def test_a_renewal_that_hangs_keeps_no_shutdown(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A call of the keeper's that is never answered ends with the worker, and is not left on the loop."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+
+    @kapusta.task()
+    async def work() -> str:
+        await clock.sleep(12)
+        return "done"
+
+    await kapusta.startup()
+    handle = await work.launch()
+    await clock.settle()
+    store.script.stuck = {"renew_leases"}
+    await clock.advance(seconds=13)
+    await kapusta.shutdown()
+
+    assert "renew_leases" in store.script.asked
+    await store.startup()
+    assert (await stored(store.crud, handle)).status is TaskStatus.success
+
+
+async def test_a_lease_is_kept_from_before_the_keeper_lives() -> None:
+    """What a worker claims while its keeper's thread is still starting is handed over when it has."""
+    kept: list[Lease] = []
+
+    class Room:
+        keeper = SimpleNamespace(keep=kept.extend)
+
+        async def live(self, *, is_twin: bool) -> None:
+            await asyncio.get_running_loop().create_future()
+
+    thread = KeeperThread(Room(), logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    lease = Lease(task_id=1, run=1, safe_until=30.0)
+
+    thread.keep([lease])
+    await asyncio.sleep(0)  # the turn of the loop in which it would be sent
+    await thread.start()
+    await eventually(lambda: kept == [lease], "the keeper has it")
+    await thread.stop()

@@ -40,3 +40,11 @@ def as_timedelta(option: str, value: Duration) -> timedelta:
 def as_optional_timedelta(option: str, value: Duration | None) -> timedelta | None:
     """Like `as_timedelta`; ``None`` stays ``None``."""
     return None if value is None else as_timedelta(option, value)
+
+
+def as_positive_timedelta(option: str, value: Duration) -> timedelta:
+    """Like `as_timedelta`; zero is refused as well."""
+    duration = as_timedelta(option, value)
+    if not duration:
+        raise KapustaValueError(option=option, value=value, problem="is zero", remedy="Give more than zero.")
+    return duration

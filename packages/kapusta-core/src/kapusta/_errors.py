@@ -211,6 +211,16 @@ class StoreNotStartedError(StoreError, RuntimeError):
         )
 
 
+class StillStartedError(KapustaError, RuntimeError):
+    """The store of a Kapusta that runs was to be changed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Kapusta is started: its tasks run on the store that it has, which cannot be changed now. Call "
+            "`await kapusta.shutdown()` first, within `with kapusta.using(...)` where that is left."
+        )
+
+
 class StoreUnavailableError(StoreError, ConnectionError):
     """The store did not answer, or answered that it cannot now; asking again is safe."""
 

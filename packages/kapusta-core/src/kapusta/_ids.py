@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
-
-from ._clock import Clock
 
 _EPOCH: Final = datetime(2024, 1, 1, tzinfo=UTC)
 _CHANCE_BITS: Final = 21
@@ -22,14 +21,14 @@ class Ids:
     of the same millisecond; the token tells them apart, and the loser draws again.
     """
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._last = 0
         self._lock = threading.Lock()
 
     def draw(self) -> int:
         """A new id."""
-        milliseconds = int((self._clock.now() - _EPOCH).total_seconds() * 1000) & ((1 << _TIME_BITS) - 1)
+        milliseconds = int((self._now() - _EPOCH).total_seconds() * 1000) & ((1 << _TIME_BITS) - 1)
         fresh = milliseconds << _CHANCE_BITS | secrets.randbits(_CHANCE_BITS)
         with self._lock:
             self._last = max(fresh, self._last + 1)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
@@ -13,12 +14,12 @@ from ._arguments import Arguments
 from ._backoff import Backoff
 from ._codec import JsonCodec
 from ._crud import BaseCRUD
-from ._durations import as_optional_timedelta, as_timedelta
+from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
-from ._errors import KapustaValueError, NotImportableError, StoreUnavailableError
+from ._errors import KapustaValueError, StillStartedError, StoreUnavailableError
 from ._handle import TaskClient, TaskHandle
 from ._launcher import Launcher
-from ._naming import ImportPath, import_path, stored_name
+from ._naming import importable, stored_name
 from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
 from ._records import StoredTask
 from ._registry import Registry
@@ -100,7 +101,6 @@ class Kapusta:
         store_timeout: Duration = timedelta(seconds=10),
         process_environment: Mapping[str, str] | None = None,
     ) -> None:
-        self._crud = _opened(crud) if isinstance(crud, str) else _checked_crud(crud)
         self.logger = logger or logging.getLogger("kapusta")
         self._defaults = make_policy(
             {
@@ -117,10 +117,10 @@ class Kapusta:
             prefix="default_",
         )
         self._settings = WorkerSettings(
-            lease=_positive("lease", lease),
+            lease=as_positive_timedelta("lease", lease),
             grace=as_timedelta("grace", grace),
-            max_tick_interval=_positive("max_tick_interval", max_tick_interval),
-            store_timeout=_positive("store_timeout", store_timeout),
+            max_tick_interval=as_positive_timedelta("max_tick_interval", max_tick_interval),
+            store_timeout=as_positive_timedelta("store_timeout", store_timeout),
             max_concurrent_tasks=as_count("max_concurrent_tasks", max_concurrent_tasks, least=1),
             max_threads=as_count("max_threads", max_threads, least=1),
             max_processes=None
@@ -132,7 +132,7 @@ class Kapusta:
         settings = self._settings
         self._codec = JsonCodec()
         self._registry = Registry()
-        self._store = Store(self._crud, timeout=settings.store_timeout, outage_after=settings.lease / 3)
+        self._store = Store(_opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
         self._client = TaskClient(self._store, self._decode, self._wake)
         self._launcher = Launcher(
             self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
@@ -144,7 +144,7 @@ class Kapusta:
     @property
     def crud(self) -> BaseCRUD:
         """The store. Started by itself, ``await kapusta.crud.startup()``, it takes launches and runs nothing."""
-        return self._crud
+        return self._store.crud
 
     # --- tasks ----------------------------------------------------------------------------------
 
@@ -200,7 +200,7 @@ class Kapusta:
             is_async=is_async,
             arguments=Arguments(name, func, self._codec),
             options=chosen,
-            importable=_importable(func, name, needed=chosen.execution_mode is TaskExecutionMode.process),
+            importable=importable(func, task=name, needed=chosen.execution_mode is TaskExecutionMode.process),
         )
         self._registry.add(spec)
         self._wake()
@@ -234,7 +234,7 @@ class Kapusta:
         """
         refuse_in_import("startup()")
         async with self._one_at_a_time():
-            await self._crud.startup()
+            await self.crud.startup()
             self.create_listening_task()
 
     async def shutdown(self) -> None:
@@ -263,6 +263,22 @@ class Kapusta:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.shutdown()
+
+    @contextmanager
+    def using(self, crud: BaseCRUD | str) -> Iterator[BaseCRUD]:
+        """For the block, keep the tasks of this Kapusta in another store: for tests of an application.
+
+        The tasks stay registered; what was launched before stays where it is. Start and shut down within the block.
+
+        Raises:
+            StillStartedError: the Kapusta runs where the block begins or ends; the store it has then, it keeps.
+        """
+        before = self.crud
+        self._change_store(_opened(crud))
+        try:
+            yield self.crud
+        finally:
+            self._change_store(before)
 
     async def listening(self) -> None:
         """Claim tasks and run them, until `shutdown`; what ``startup()`` runs as an asyncio task."""
@@ -328,6 +344,11 @@ class Kapusta:
         data = task.result or b"null"
         return spec.arguments.decode_result(data) if spec else self._codec.decoder(Any)(data)
 
+    def _change_store(self, crud: BaseCRUD) -> None:
+        if self._worker is not None or self._listening is not None:
+            raise StillStartedError
+        self._store.change_backend(crud)
+
     def _wake(self) -> None:
         if self._worker is not None:
             self._worker.wake()
@@ -359,22 +380,11 @@ class Kapusta:
             self.logger.error("The worker ended: %r", error, exc_info=error)
 
 
-def _importable(func: Callable[..., Any], name: str, *, needed: bool) -> ImportPath | None:
-    try:
-        return import_path(func, task=name)
-    except NotImportableError:
-        if needed:
-            raise
-        return None
+def _opened(crud: object) -> BaseCRUD:
+    if isinstance(crud, str):
+        from ._plugins import installed
 
-
-def _opened(url: str) -> BaseCRUD:
-    from ._plugins import installed
-
-    return installed().from_url(url)
-
-
-def _checked_crud(crud: object) -> BaseCRUD:
+        return installed().from_url(crud)
     if not isinstance(crud, BaseCRUD):
         raise KapustaValueError(
             option="crud",
@@ -383,10 +393,3 @@ def _checked_crud(crud: object) -> BaseCRUD:
             remedy='Give a backend, such as AlchemyCRUD(url), or a URL, such as "sqlite:///tasks.db".',
         )
     return crud
-
-
-def _positive(option: str, value: Duration) -> timedelta:
-    duration = as_timedelta(option, value)
-    if not duration:
-        raise KapustaValueError(option=option, value=value, problem="is zero", remedy="Give more than zero.")
-    return duration

@@ -34,7 +34,7 @@ class Launcher:
         self, store: Store, client: TaskClient, *, max_payload_bytes: int, stored: Callable[[], object]
     ) -> None:
         self._store, self._client = store, client
-        self._ids = Ids(store.clock)
+        self._ids = Ids(lambda: store.clock.now())  # by whatever store it has then
         self._max_payload_bytes = max_payload_bytes
         self._stored = stored
 

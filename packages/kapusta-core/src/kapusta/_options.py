@@ -19,6 +19,7 @@ from ._errors import (
     KapustaValueError,
     UnknownOptionError,
 )
+from ._records import name_problem
 from .types import Duration
 
 
@@ -289,16 +290,20 @@ def as_count(option: str, value: object, *, least: int = 0) -> int:
 
 
 def as_name(option: str, value: object) -> str:
-    """*value*, if it is text and not empty.
+    """*value*, if it is text that every store can keep as a name.
 
     Raises:
         KapustaValueError: it is not.
     """
-    if not isinstance(value, str) or not value:
+    problem = name_problem(value) if isinstance(value, str) else "is no text"
+    if problem is not None:
         raise KapustaValueError(
-            option=option, value=value, problem="is no name", remedy="Give text that is not empty."
+            option=option,
+            value=value,
+            problem=f"is no name: it {problem}",
+            remedy="Give text of 1 to 255 characters.",
         )
-    return value
+    return str(value)
 
 
 def as_names(option: str, value: object) -> tuple[str, ...]:

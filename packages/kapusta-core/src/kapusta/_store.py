@@ -46,6 +46,12 @@ class Store:
         self._failing_since: float | None = None
         self._reached_since = self.clock.monotonic()
 
+    def change_backend(self, crud: BaseCRUD) -> None:
+        """From now on call another backend, by its clock; nothing runs on the one before."""
+        self.crud, self.clock = crud, crud.clock
+        self._failing_since = None
+        self.start_reach()
+
     def start_reach(self) -> None:
         """Count `reach` from now: before, nothing is known."""
         self._reached_since = self.clock.monotonic()

@@ -20,6 +20,7 @@ from ._errors import (
 from ._hookspecs import Backend, hookimpl
 from ._records import (
     MAX_ID,
+    MAX_NAME,
     MAX_PRIORITY,
     MIN_PRIORITY,
     RESCUE_AFTER,
@@ -49,6 +50,7 @@ from ._records import (
 __all__ = [
     "FINAL",
     "MAX_ID",
+    "MAX_NAME",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
     "RESCUE_AFTER",

@@ -35,9 +35,7 @@ Duration: Final = Number
 _MYSQL: Final = ("mysql", "mariadb")
 
 # In MySQL an index holds no long text: a key is its SHA-256 there, and can be read in the column beside.
-Key: Final = (
-    Text().with_variant(Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_MYSQL)
-)
+Key: Final = Text().with_variant(Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_MYSQL)
 # The plain types of MySQL end at 64 KiB.
 Data: Final = LargeBinary().with_variant(mysql.LONGBLOB(), *_MYSQL)
 LongText: Final = Text().with_variant(mysql.LONGTEXT(), *_MYSQL)

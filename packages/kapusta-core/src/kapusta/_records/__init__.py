@@ -24,10 +24,21 @@ from ._operations import (
     TaskQuery,
 )
 from ._record import Record, from_json, to_json
-from ._tasks import MAX_ID, MAX_PRIORITY, MIN_PRIORITY, NewTask, StoredTask, UniqueKey, UniqueUntil
+from ._tasks import (
+    MAX_ID,
+    MAX_NAME,
+    MAX_PRIORITY,
+    MIN_PRIORITY,
+    NewTask,
+    StoredTask,
+    UniqueKey,
+    UniqueUntil,
+    name_problem,
+)
 
 __all__ = [
     "MAX_ID",
+    "MAX_NAME",
     "MAX_PRIORITY",
     "MIN_PRIORITY",
     "RESCUE_AFTER",
@@ -51,5 +62,6 @@ __all__ = [
     "UniqueKey",
     "UniqueUntil",
     "from_json",
+    "name_problem",
     "to_json",
 ]

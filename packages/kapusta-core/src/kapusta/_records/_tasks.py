@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
@@ -13,6 +14,26 @@ from ._record import Record
 MAX_ID: Final = (1 << 63) - 1
 MIN_PRIORITY: Final = -100
 MAX_PRIORITY: Final = 100
+MAX_NAME: Final = 255
+"""How many characters a task's name may have."""
+
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
+
+def name_problem(name: str) -> str | None:
+    """Why *name* cannot be a task's name; ``None``: it can."""
+    if not name:
+        return "is empty"
+    if len(name) > MAX_NAME:
+        return f"is longer than {MAX_NAME} characters"
+    return text_problem(name)
+
+
+def text_problem(text: str) -> str | None:
+    """Why a database may be unable to keep *text*; ``None``: every one can."""
+    if text.isprintable() or not _UNSTORABLE.search(text):
+        return None
+    return "holds NUL or half a surrogate pair, which databases cannot keep"
 
 
 class UniqueUntil(StrEnum):
@@ -35,7 +56,7 @@ class UniqueKey(Record, frozen=True, kw_only=True):
     """A key that at most one task may use at a time.
 
     Attributes:
-        key: any text, compared code point by code point.
+        key: any text without NUL and half surrogate pairs, compared code point by code point.
         until: how long the key stays in use.
         period: with ``until=period``, how long; else ``None``.
     """
@@ -47,6 +68,8 @@ class UniqueKey(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.period is not None) != (self.until is UniqueUntil.period):
             raise ValueError(f"UniqueKey(period=...) goes with until=period, not {self.until}")
+        if problem := text_problem(self.key):
+            raise ValueError(f"UniqueKey(key={self.key!r}) {problem}")
 
 
 class NewTask(Record, frozen=True, kw_only=True):
@@ -55,11 +78,11 @@ class NewTask(Record, frozen=True, kw_only=True):
     Attributes:
         id: made by the launcher, 1 to 2**63 - 1.
         token: random text, made with the id: the same id under another token is another launch.
-        name: the task's stored name.
+        name: the task's stored name, of 1 to 255 characters; neither NUL nor half a surrogate pair.
         payload: the encoded arguments.
         codec: the name of what encoded them.
         mode: where the body runs.
-        queue: which queue it waits in.
+        queue: which queue it waits in; any text without NUL and half surrogate pairs.
         priority: -100 to 100, higher first.
         eta: when it is due; ``None``: the store's now plus ``delay``.
         delay: zero or more; counts only where ``eta`` is ``None``.
@@ -91,6 +114,10 @@ class NewTask(Record, frozen=True, kw_only=True):
             )
         if self.eta is not None and self.eta.tzinfo is None:
             raise ValueError(f"NewTask(eta={self.eta}) is naive")
+        if problem := name_problem(self.name):
+            raise ValueError(f"NewTask(name={self.name!r}) {problem}")
+        if problem := text_problem(self.queue) or text_problem(self.token):
+            raise ValueError(f"NewTask(queue={self.queue!r}, token={self.token!r}) {problem}")
         if self.delay < ZERO:
             raise ValueError(f"NewTask(delay={self.delay}) is negative")
 

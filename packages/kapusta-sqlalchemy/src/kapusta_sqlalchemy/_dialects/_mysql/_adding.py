@@ -54,9 +54,7 @@ async def add(session: Session, sql: Sql, offset: int, tasks: Sequence[NewTask])
     return await _add_after_a_look(session, sql, offset, tasks)
 
 
-async def _add_after_a_look(
-    session: Session, sql: Sql, offset: int, tasks: Sequence[NewTask]
-) -> list[Added]:
+async def _add_after_a_look(session: Session, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
     keys = [digest(task.unique) for task in tasks if task.unique is not None]
     ids = [task.id for task in tasks]
     _, users, tokens = await session.ask(

@@ -15,7 +15,7 @@ _SETTLED: Final = "settled_run <=> run"
 _GUARDS: Final = {
     Guard.holder: f"(status IN ('started', 'held') AND NOT ({_SETTLED}))",
     Guard.expired: f"(status = 'started' AND lease_end + lease DIV {RESCUE_AFTER} < @kapusta_now)",
-    Guard.overdue: "(status = 'pending' AND deadline <=> LEAST(deadline, @kapusta_now))",
+    Guard.overdue: "(status = 'pending' AND deadline <= @kapusta_now)",
     Guard.resting: "status <> 'started'",
     Guard.running: "status = 'started'",
 }

@@ -26,9 +26,16 @@ _CONNECT_SECONDS: Final = 4
 _OURS: Final = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES', SESSION group_concat_max_len = 1048576, "
-    f"SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}, SESSION autocommit = 1",
+    f"SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}, SESSION lock_wait_timeout = {_LOCK_SECONDS}, "
+    "SESSION autocommit = 1",
 )
-_SETTINGS: Final = ("autocommit", "sql_mode", "group_concat_max_len", "innodb_lock_wait_timeout")
+_SETTINGS: Final = (
+    "autocommit",
+    "sql_mode",
+    "group_concat_max_len",
+    "innodb_lock_wait_timeout",
+    "lock_wait_timeout",
+)
 
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
@@ -85,7 +92,7 @@ def _on_connect(connection: Any, _record: object) -> None:
 
 def _has_ended(driver: Connection) -> bool:
     """Whether the server has hung up, as far as the event loop has heard: no question, as a ping would be."""
-    return driver.closed or driver._reader.at_eof()  # noqa: SLF001 - as aiomysql's own pool does
+    return bool(driver.closed or driver._reader.at_eof())  # noqa: SLF001 - as aiomysql's own pool does
 
 
 class MadeCheckout(MySQLCheckout):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import Any, Final
 
 from kapusta.backend import ClaimRequest, Claims, StoredTask
@@ -20,47 +22,58 @@ _GRIP: Final = "SELECT GROUP_CONCAT(id ORDER BY id) INTO @kapusta_ids FROM ({0})
 _VALUES: Final = "SET @kapusta_worker = %s, @kapusta_lease = %s"
 _START: Final = """
 PREPARE kapusta_start FROM CONCAT('
-UPDATE {task} SET
+UPDATE {task_quoted} SET
   status = ''started'', run = run + 1, worker = @kapusta_worker, lease = @kapusta_lease,
   lease_end = LEAST(@kapusta_now + @kapusta_lease, {last}), started = @kapusta_now, cancel_requested = 0
 WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 _STARTED: Final = """
 PREPARE kapusta_started FROM CONCAT('
-SELECT {columns} FROM {task} WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
+SELECT {columns} FROM {task_quoted} WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 
 
 async def claim(session: Session, sql: Sql, looker: Looker, offset: int, request: ClaimRequest) -> Claims:
     look = await looker.look(session, offset, request)
-    tasks: list[StoredTask] = []
-    now = look.now
+    now, tasks = look.now, []
     if look.due:
-        now, tasks = await _take(session, sql, looker, offset, request, list(look.due))
+        taking = _Taking(session, sql, looker, offset, request)
+        await taking.take(look.due)
+        now, tasks = max(now, taking.now), taking.tasks
     next_due = None if look.next_eta is None else to_instant(max(look.next_eta, now)) - to_instant(now)
     return Claims(tasks=tasks, now=to_instant(now), next_due=next_due)
 
 
-async def _take(
-    session: Session, sql: Sql, looker: Looker, offset: int, request: ClaimRequest, due: list[Lane]
-) -> tuple[int, list[StoredTask]]:
-    """Take of the lanes in which something is due, until the slots or the lanes are used up.
+class _Taking:
+    """What one claim has taken so far."""
 
-    A lane that gives less than was asked has no more than what others hold, and is not asked again.
-    """
-    slots = {mode.value: count for mode, count in request.slots.items() if count > 0}
-    tasks: list[StoredTask] = []
-    while True:
-        shares = await looker.shares(session, offset, due, slots)
-        now, taken = await _grip(session, sql, offset, request, shares)
-        tasks += taken
-        given = dict.fromkeys(due, 0)
-        for task in taken:
-            slots[task.mode.value] -= 1
-            given[Lane(task.queue.encode(), task.mode.value, task.name.encode(), -task.priority)] += 1
-        due = [lane for lane in due if slots[lane.mode] and given[lane] == shares.get(lane, 0)]
-        if not due:
-            break
-    tasks.sort(key=lambda task: (-task.priority, task.eta, task.id))
-    return now, tasks
+    def __init__(
+        self, session: Session, sql: Sql, looker: Looker, offset: int, request: ClaimRequest
+    ) -> None:
+        self._session, self._sql, self._looker = session, sql, looker
+        self._offset, self._request = offset, request
+        self._slots = {mode.value: count for mode, count in request.slots.items() if count > 0}
+        self.now = 0
+        self.tasks: list[StoredTask] = []
+
+    async def take(self, due: Sequence[Lane]) -> None:
+        """Take of these lanes, in which something is due, until slots or lanes are used up."""
+        while due:
+            shares = await self._looker.shares(self._session, self._offset, due, self._slots)
+            if not shares:
+                break
+            self.now, tasks = await _grip(self._session, self._sql, self._offset, self._request, shares)
+            taken = Counter(map(_lane_of, tasks))
+            for task in tasks:
+                self._slots[task.mode.value] -= 1
+            self.tasks += tasks
+            # A lane that gave less has nothing left but what others hold. What it was to give, the others may.
+            short = {lane for lane, share in shares.items() if taken[lane] < share}
+            wanting = {lane.mode for lane in short if self._slots[lane.mode]}
+            due = [lane for lane in due if lane.mode in wanting and lane not in short]
+        self.tasks.sort(key=lambda task: (-task.priority, task.eta, task.id))
+
+
+def _lane_of(task: StoredTask) -> Lane:
+    return Lane(task.queue.encode(), task.mode.value, task.name.encode(), -task.priority)
 
 
 async def _grip(

@@ -38,8 +38,10 @@ class Sql:
         columns = [preparer.quote(column.name) for column in tables.task.columns]
         # As bytes, for a connection may speak a character set that cannot say what a traceback says.
         columns = [f"CAST({name} AS BINARY)" if name in _TEXTS else name for name in columns]
+        task = preparer.format_table(tables.task)
         self._names = {
-            "task": preparer.format_table(tables.task),
+            "task": task,
+            "task_quoted": task.replace("\\", "\\\\").replace("'", "''"),  # within a text in quotes
             "key": preparer.format_table(tables.unique_key),
             "lanes": preparer.quote(f"ix_{tables.task.name}_lane"),
             "leases": preparer.quote(f"ix_{tables.task.name}_lease"),
@@ -87,7 +89,7 @@ def numbers(ids: Iterable[int]) -> str:
 def portions(things: Sequence[T], sizes: Iterable[int], longest: int) -> Iterator[Sequence[T]]:
     """*things* in portions that fit into one statement, each of at least one; *sizes* are in bytes.
 
-    Binary text can double when it is escaped.
+    In hexadecimal they are twice as many.
     """
     begin, bytes_so_far = 0, 0
     for place, size in enumerate(sizes):

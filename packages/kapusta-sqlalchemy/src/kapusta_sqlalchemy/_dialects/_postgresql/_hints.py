@@ -9,7 +9,16 @@ from typing import Final
 
 from asyncpg import Connection
 
-from kapusta.backend import Added, AddOutcome, Change, ChangeAnswer, Changed, SystemClock, TaskStatus, WakeKind
+from kapusta.backend import (
+    Added,
+    AddOutcome,
+    Change,
+    ChangeAnswer,
+    Changed,
+    SystemClock,
+    TaskStatus,
+    WakeKind,
+)
 
 from .. import Checkout
 from ._sql import Sql

@@ -81,9 +81,7 @@ async def add_keyed(connection: Connection, sql: Sql, offset: int, tasks: Sequen
         if len(tasks) == 1:
             return await _add(connection, sql, offset, tasks)
         await connection.execute(_BEGIN)
-        answers = [
-            answer for part in _parts(tasks) for answer in await _add(connection, sql, offset, part)
-        ]
+        answers = [answer for part in _parts(tasks) for answer in await _add(connection, sql, offset, part)]
         await connection.execute("COMMIT")
     except (ConflictError, asyncpg.UniqueViolationError) as error:
         if connection.is_in_transaction():

@@ -6,6 +6,7 @@ A revision says what was made then, whatever the tables have become since.
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,9 +17,7 @@ down_revision = None
 
 _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _mysql = ("mysql", "mariadb")
-_key = (
-    sa.Text().with_variant(sa.Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_mysql)
-)
+_key = sa.Text().with_variant(sa.Text(collation="C"), "postgresql").with_variant(mysql.BINARY(32), *_mysql)
 _data = sa.LargeBinary().with_variant(mysql.LONGBLOB(), *_mysql)
 _long_text = sa.Text().with_variant(mysql.LONGTEXT(), *_mysql)
 _word = (
@@ -26,7 +25,7 @@ _word = (
     .with_variant(sa.Text(collation="C"), "postgresql")
     .with_variant(mysql.VARCHAR(16, charset="ascii", collation="ascii_bin"), *_mysql)
 )
-_options = {
+_options: dict[str, Any] = {
     f"{kind}_{name}": value
     for kind in _mysql
     for name, value in {"engine": "InnoDB", "charset": "utf8mb4", "row_format": "DYNAMIC"}.items()
