@@ -167,6 +167,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         ["'shop' is not of the form", "Name the module and, in it, the Kapusta"],
         ValueError,
     ),
+    "StillStartedError": (
+        {},
+        ["This Kapusta is started", "Call `await kapusta.shutdown()` first"],
+        RuntimeError,
+    ),
     "StillBusyError": (
         {"busy": ("task 7 't'",), "seconds": 5.0},
         ["After 5 s of real time these are still busy: task 7 't'.", "`await clock.sleep(...)`"],

@@ -9,7 +9,7 @@ from typing import assert_type
 
 import pytest
 
-from kapusta import BaseCRUD, Kapusta
+from kapusta import BaseCRUD, Kapusta, StillStartedError
 from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -35,6 +35,20 @@ async def test_a_reminder_comes_after_three_days() -> None:
     assert_type(clock.now(), datetime)
     assert_type(clock.monotonic(), float)
     assert_type(clock.offset, timedelta)
+
+
+async def test_an_application_is_tested_in_memory(application: Kapusta) -> None:
+    """Its tasks stay registered; the store is another one for a while."""
+    with application.using(MemoryCRUD()) as crud:
+        assert_type(crud, BaseCRUD)
+    with application.using("memory://"):
+        async with application:
+            await application.run_until_idle()
+    try:
+        with application.using("memory://"):
+            await application.startup()
+    except StillStartedError:
+        await application.shutdown()
 
 
 async def test_an_application_lives_through_a_store_that_errs() -> None:

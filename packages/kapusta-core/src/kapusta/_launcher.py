@@ -34,7 +34,7 @@ class Launcher:
         self, store: Store, client: TaskClient, *, max_payload_bytes: int, stored: Callable[[], object]
     ) -> None:
         self._store, self._client = store, client
-        self._ids = Ids(lambda: store.clock.now())  # by whatever store it has then
+        self._ids = Ids(store.now)
         self._max_payload_bytes = max_payload_bytes
         self._stored = stored
 
@@ -95,7 +95,7 @@ class Launcher:
         overdue_time = options.policy.overdue_time
         if options.eta is None or overdue_time is None:
             return
-        wait: timedelta = options.eta - self._store.clock.now()
+        wait: timedelta = options.eta - self._store.now()
         if wait >= overdue_time:
             raise KapustaValueError(
                 option="eta",

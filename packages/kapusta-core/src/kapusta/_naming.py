@@ -81,6 +81,20 @@ def import_path(function: Callable[..., Any], *, task: str) -> ImportPath:
     return ImportPath(module, qualname, _program_file(function))
 
 
+def importable(function: Callable[..., Any], *, task: str, needed: bool) -> ImportPath | None:
+    """Where a child process finds *function*; ``None`` if it cannot, and need not.
+
+    Raises:
+        NotImportableError: it cannot, and is *needed*.
+    """
+    try:
+        return import_path(function, task=task)
+    except NotImportableError:
+        if needed:
+            raise
+        return None
+
+
 def _program_file(function: Callable[..., Any]) -> str | None:
     main = sys.modules["__main__"]
     if function.__module__ != "__main__" or main.__spec__ is not None:

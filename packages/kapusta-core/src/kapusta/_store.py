@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from ._backoff import Backoff
@@ -51,6 +51,10 @@ class Store:
         self.crud, self.clock = crud, crud.clock
         self._failing_since = None
         self.start_reach()
+
+    def now(self) -> datetime:
+        """The time of day, by the clock of the backend that it has at the time."""
+        return self.clock.now()
 
     def start_reach(self) -> None:
         """Count `reach` from now: before, nothing is known."""

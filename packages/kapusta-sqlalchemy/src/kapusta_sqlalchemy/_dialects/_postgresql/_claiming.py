@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from typing import Final
 
@@ -12,6 +13,9 @@ from kapusta.backend import ClaimRequest, Claims, StoredTask
 from ..._rows import to_duration, to_instant, to_record
 from ._sql import Sql
 from ._text import as_given, stored
+from ._trouble import ERRORS
+
+_log: Final = logging.getLogger("kapusta.sqlalchemy")
 
 _IN_LANE: Final = """
 t.status = 'pending' AND t.queue = served.queue AND t.mode = served.mode AND t.name = served.name
@@ -26,7 +30,8 @@ t.eta <= (SELECT now FROM store) AND (t.deadline IS NULL OR t.deadline > (SELECT
 # Of each lane the first due tasks are candidates, without a lock. Then, mode by mode and in order, as many are
 # locked as there are slots, and not one more: a locked task that is not taken would be missing to others. A task
 # that others are just taking is passed over, so there are more candidates than slots; if even those were not
-# enough, the answer names the mode.
+# enough, the answer names the mode. (Without its status in disguise, an empty table's statistics would have the
+# planner look for a task not by its id, but by walking through all that are pending.)
 _CLAIM: Final = f"""
 WITH RECURSIVE
 store(now) AS MATERIALIZED (SELECT {{now}}),
@@ -58,7 +63,7 @@ locked AS MATERIALIZED (
     SELECT t.id FROM {{task}} AS t
     WHERE t.id = ANY(ARRAY(
         SELECT candidate.id FROM candidate WHERE candidate.mode = slot.mode AND candidate.place <= slot.span))
-      AND t.status = 'pending' AND {_DUE}
+      AND t.status || '' = 'pending' AND {_DUE}
     ORDER BY t.rank, t.eta, t.id LIMIT slot.free FOR NO KEY UPDATE SKIP LOCKED
   ) AS free
 ),
@@ -100,9 +105,16 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
     spare = _SPARE
     while True:
         spans = [slots + max(slots, spare) for slots in free.values()]
-        rows = await connection.fetch(
-            sql.fill(_CLAIM), offset, list(free), list(free.values()), spans, names, queues, worker, lease
-        )
+        try:
+            rows = await connection.fetch(
+                sql.fill(_CLAIM), offset, list(free), list(free.values()), spans, names, queues, worker, lease
+            )
+        except ERRORS as error:
+            if not tasks:
+                raise
+            # What the first look has claimed is claimed, and must reach the worker.
+            _log.warning("claim_tasks: the second look for tasks failed: %s", error)
+            break
         now, next_eta, cut, *_ = rows[0]
         taken = [as_given(to_record(row[3:])) for row in rows if row[3] is not None]
         tasks += taken

@@ -8,8 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from asyncpg import Connection
 from sqlalchemy import URL, text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kapusta.backend import (
     Added,
@@ -31,14 +30,12 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding, _renewing
-from ._checkouts import GivenCheckout, MadeCheckout
+from ._checkouts import GivenCheckout, MadeCheckout, make_engine
 from ._hints import Hints, of_added, of_changed
 from ._listening import listening
 from ._opening import no_such_place, prepare
 from ._sql import Sql
 from ._trouble import ERRORS, trouble_of
-
-_CONNECT_SECONDS = 5.0
 
 
 class PostgreSQL(Dialect):
@@ -63,15 +60,7 @@ class PostgreSQL(Dialect):
 
     def make_engine(self, url: URL) -> AsyncEngine:
         self._made = True
-        return create_async_engine(
-            url.set(drivername="postgresql+asyncpg"),
-            poolclass=AsyncAdaptedQueuePool,
-            pool_size=self.writers + self.readers + 1,  # the last is for hints
-            max_overflow=0,
-            pool_reset_on_return=None,
-            pool_use_lifo=True,  # the connection that has just prepared these statements
-            connect_args={"timeout": _CONNECT_SECONDS},
-        )
+        return make_engine(url, size=self.writers + self.readers + 1)  # one is for hints
 
     async def prepare(self, engine: AsyncEngine) -> None:
         try:

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kapusta.backend import StoreUnavailableError, SystemClock, WakeKind
 
-from ..._whole import opened_whole
+from ..._whole import opened_whole, seen_through
 from ._checkouts import close, driver_of
 from ._sql import Sql
 from ._trouble import ERRORS
@@ -42,10 +42,10 @@ async def listening(engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], No
     """
     listener = _Listener(engine, sql, wake)
     try:
-        ear = await opened_whole(listener.open(), _Ear.close)
+        await listener.open()
     except ERRORS as error:
         raise StoreUnavailableError(operation="listen", problem=str(error) or repr(error)) from error
-    task = asyncio.create_task(listener.go_on(ear))
+    task = asyncio.create_task(listener.go_on())
     try:
         yield
     finally:
@@ -53,6 +53,7 @@ async def listening(engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], No
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await seen_through(listener.close())
 
 
 class _Ear:
@@ -99,9 +100,35 @@ class _Listener:
 
     def __init__(self, engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], None]) -> None:
         self._engine, self._sql, self._wake = engine, sql, wake
+        self._ear: _Ear | None = None
         self.is_over = False
 
-    async def open(self) -> _Ear:
+    async def open(self) -> None:
+        self._ear = await opened_whole(self._open(), _Ear.close)
+
+    async def close(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            await ear.close()
+
+    async def go_on(self) -> None:
+        """Have an ear open until cancelled."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if self._ear is None:
+                    await self.open()
+                    for kind in _KINDS:  # whatever was told meanwhile
+                        self._tell(kind)
+                await self._stay()
+                pause = _FIRST_PAUSE
+            except ERRORS as error:  # operations fail too, then, and say so to those who wait
+                _log.debug("no connection to listen on: %s", error)
+                await _clock.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            await self.close()
+
+    async def _open(self) -> _Ear:
         taken = await self._engine.raw_connection()
         connection = driver_of(taken)
         taken.detach()  # not one of the pool's any more, which has others to serve
@@ -114,24 +141,13 @@ class _Listener:
             raise
         return ear
 
-    async def go_on(self, ear: _Ear) -> None:
-        """Keep an ear open until cancelled."""
-        while True:
-            try:
-                await self._stay(ear)
-            finally:
-                await ear.close()
-            ear = await self._reopen()
-            for kind in _KINDS:  # whatever was told meanwhile
-                self._tell(kind)
-
-    async def _stay(self, ear: _Ear) -> None:
+    async def _stay(self) -> None:
         """Return when the connection is lost, or hears nothing any more."""
-        while True:
+        ear = self._ear
+        while ear is not None:
             try:
                 async with asyncio.timeout(PERIOD):
                     await ear.lost.wait()
-                _log.debug("the connection that listens was lost")
                 return
             except TimeoutError:
                 pass
@@ -141,19 +157,9 @@ class _Listener:
                 _log.warning(
                     "The connection that listens for new tasks hears nothing any more, and is replaced: %s. Does a "
                     "pooler hand out another connection for each transaction?",
-                    error or "no answer",
+                    str(error) or "no answer",
                 )
                 return
-
-    async def _reopen(self) -> _Ear:
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                return await opened_whole(self.open(), _Ear.close)
-            except ERRORS as error:  # operations fail too, then, and say so to those who wait
-                _log.debug("no connection to listen on: %s", error)
-            await _clock.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _tell(self, kind: WakeKind) -> None:
         if not self.is_over:
