@@ -23,10 +23,6 @@ from kapusta_sqlalchemy import AlchemyCRUD
 from tests.servers.mariadb import connect
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
-_JUST_THESE = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-"""Without it a stranger who reads the whole table to find a row locks the whole table."""
-
-
 async def test_a_locked_row_delays_no_other_lease(store: AlchemyCRUD, mysql_url: str) -> None:
     """While a stranger's transaction has written one task's row, 99 leases are renewed and that one is busy."""
     await store.add_tasks([new() for _ in range(100)])
@@ -46,21 +42,21 @@ async def test_a_locked_row_delays_no_other_lease(store: AlchemyCRUD, mysql_url:
 
 
 async def test_two_workers_claim_at_once_and_both_get_work(store: AlchemyCRUD, mysql_url: str) -> None:
-    """While one worker's claim of ten is not committed, another takes the next ten, lane by lane."""
+    """While one worker's claim of ten is not committed, another takes ten more of the same priority."""
     tasks = [new(name=f"name-{n % 3}", priority=n % 2) for n in range(60)]
     await store.add_tasks(tasks)
     names = frozenset({"name-0", "name-1", "name-2"})
     order = [task.id for task in sorted(tasks, key=lambda task: (-task.priority, task.id))]
     with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
-        cursor.execute(_JUST_THESE)
         cursor.execute("BEGIN")
-        locking = "SELECT id FROM kapusta_task WHERE id IN ({}) FOR UPDATE"
+        locking = "SELECT id FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
         cursor.execute(locking.format(", ".join(map(str, order[:10]))))
 
         async with asyncio.timeout(1):
             claims = await store.claim_tasks(claim(10, names=names))
 
-        assert [task.id for task in claims.tasks] == order[10:20]
+        assert len(claims.tasks) == 10
+        assert {task.id for task in claims.tasks} <= set(order[10:30])
         cursor.execute("ROLLBACK")
 
 
@@ -69,9 +65,9 @@ async def test_a_lane_that_others_hold_does_not_hide_the_next(store: AlchemyCRUD
     first, second = [new(priority=5) for _ in range(20)], [new() for _ in range(20)]
     await store.add_tasks([*first, *second])
     with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
-        cursor.execute(_JUST_THESE)
         cursor.execute("BEGIN")
-        cursor.execute("SELECT id FROM kapusta_task WHERE `rank` = -5 FOR UPDATE")
+        locking = "SELECT id FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
+        cursor.execute(locking.format(", ".join(str(task.id) for task in first)))
 
         claims = await store.claim_tasks(claim(10))
 
@@ -136,7 +132,7 @@ async def test_a_row_that_stays_locked_is_named(store: AlchemyCRUD, mysql_url: s
     given, free = (await store.claim_tasks(claim())).tasks
     with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
         cursor.execute("BEGIN")
-        cursor.execute("SELECT id FROM kapusta_task WHERE id = %s FOR UPDATE", [given.id])
+        cursor.execute("SELECT * FROM kapusta_task WHERE id = %s FOR UPDATE", [given.id])
 
         with pytest.raises(StoreUnavailableError, match="a row stayed locked by another transaction"):
             await store.change_tasks([settled(given), settled(free)])

@@ -16,6 +16,7 @@ class Statements:
         self.hints = 0
 
     def note(self, text: str, parameters: tuple[Any, ...]) -> None:
+        """Keep a statement in mind."""
         if "pg_notify" in text:
             self.hints += 1
         else:

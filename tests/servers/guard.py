@@ -28,7 +28,9 @@ def main(ending: str, folder: str, user: str, *command: str) -> None:
         )
 
     def watch() -> None:
-        os._exit(0 if server.wait() == 0 else 1)  # the tests see that this program has ended, and why in the log
+        os._exit(
+            0 if server.wait() == 0 else 1
+        )  # the tests see that this program has ended, and why in the log
 
     threading.Thread(target=watch, daemon=True).start()
     sys.stdin.buffer.read()

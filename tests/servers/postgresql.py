@@ -34,7 +34,9 @@ def postgres_server() -> Iterator[URL]:
     address = make_url(given) if given else server[1] if server else None
     assert address is not None
     name = f"kapusta_test_{secrets.token_hex(4)}"
-    administer(address, lambda admin: admin.execute(f'CREATE DATABASE "{name}" ENCODING UTF8 TEMPLATE template0'))
+    administer(
+        address, lambda admin: admin.execute(f'CREATE DATABASE "{name}" ENCODING UTF8 TEMPLATE template0')
+    )
     yield address.set(drivername="postgresql+asyncpg", database=name)
     administer(address, lambda admin: admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)'))
     if server:
@@ -119,8 +121,8 @@ def _is_ready(data: Path) -> bool:
 def _folders() -> list[Path]:
     """Where distributions keep the server's programs, the newest version first."""
     folders = []
-    if shutil.which("pg_config"):
-        said = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
+    if config := shutil.which("pg_config"):
+        said = subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False)
         folders.append(Path(said.stdout.strip()))
     versions = Path("/usr/lib/postgresql").glob("*/bin")
     folders += sorted(versions, key=lambda path: float(path.parent.name), reverse=True)

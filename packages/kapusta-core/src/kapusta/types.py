@@ -12,6 +12,6 @@ Duration: TypeAlias = "Seconds | timedelta"
 """Every public duration takes seconds or a ``timedelta``."""
 
 TaskId: TypeAlias = int
-"""A task's id: 63 bits, rising within a process."""
+"""The id of a task, of 63 bits; ids rise within a process."""
 
 __all__ = ["Duration", "Seconds", "TaskId"]

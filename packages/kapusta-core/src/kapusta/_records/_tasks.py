@@ -140,7 +140,9 @@ class StoredTask(Record, frozen=True, kw_only=True):
         result: the encoded result.
         error: the traceback of the last exception.
         reason: why Kapusta put it where it is.
-        created, started, finished: when it was stored, last claimed, and reached a final status.
+        created: when it was stored.
+        started: when it was claimed last.
+        finished: when it reached a final status.
     """
 
     id: int

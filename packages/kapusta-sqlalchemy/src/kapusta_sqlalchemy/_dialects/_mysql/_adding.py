@@ -37,7 +37,8 @@ _TOKENS: Final = "SELECT id, token FROM {task} WHERE id IN ({0})"
 
 # A key that was free is deleted with the user that we saw. If somebody else has taken it since, it is not
 # found here, and the INSERT meets it: the transaction fails, and we look again.
-_FREE: Final = "DELETE FROM {key} WHERE `key` IN ({0}) AND (`key`, task) IN ({1})"
+_FREE: Final = """
+DELETE used FROM {key} AS used FORCE INDEX (PRIMARY) WHERE used.`key` IN ({0}) AND (used.`key`, used.task) IN ({1})"""
 _TAKE: Final = "INSERT INTO {key} (`key`, readable, task, until, ends) VALUES {0}"
 _TAKE_ROW: Final = "(%s, %s, %s, %s, LEAST(@kapusta_now + %s, {last}))"
 

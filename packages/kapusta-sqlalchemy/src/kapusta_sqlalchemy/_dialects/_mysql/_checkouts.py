@@ -159,7 +159,7 @@ class GivenCheckout(MySQLCheckout):
 
 
 async def driver_of(connection: AsyncConnection) -> Connection:
-    """aiomysql's connection under SQLAlchemy's."""
+    """Aiomysql's connection under SQLAlchemy's."""
     return _driver_of(await connection.get_raw_connection())
 
 

@@ -22,7 +22,7 @@ _GRIP: Final = "SELECT GROUP_CONCAT(id ORDER BY id) INTO @kapusta_ids FROM ({0})
 _VALUES: Final = "SET @kapusta_worker = %s, @kapusta_lease = %s"
 _START: Final = """
 PREPARE kapusta_start FROM CONCAT('
-UPDATE {task_quoted} SET
+UPDATE {task_quoted} FORCE INDEX (PRIMARY) SET
   status = ''started'', run = run + 1, worker = @kapusta_worker, lease = @kapusta_lease,
   lease_end = LEAST(@kapusta_now + @kapusta_lease, {last}), started = @kapusta_now, cancel_requested = 0
 WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""

@@ -31,11 +31,16 @@ _OVER: Final = f"id IN ({{0}}) AND status IN ({_FINAL})"
 
 _LOCK: Final = f"SELECT id FROM {{task}} FORCE INDEX (PRIMARY) WHERE {_OVER} ORDER BY id FOR UPDATE"
 _DELETE_KEYS: Final = f"""
-DELETE used FROM {{task}} AS task STRAIGHT_JOIN {{key}} AS used ON used.task = task.id
+DELETE used FROM {{task}} AS task FORCE INDEX (PRIMARY)
+STRAIGHT_JOIN {{key}} AS used FORCE INDEX ({{users}}) ON used.task = task.id
 WHERE task.id IN ({{0}}) AND task.status IN ({_FINAL}) AND used.until IN ('started', 'finished')"""
-_DELETE: Final = f"DELETE FROM {{task}} WHERE {_OVER}"
+_DELETE: Final = f"DELETE task FROM {{task}} AS task FORCE INDEX (PRIMARY) WHERE {_OVER}"
 # A few at a time, so that no other transaction waits for long.
-_DELETE_ENDED_KEYS: Final = "DELETE FROM {key} WHERE ends <= @kapusta_now ORDER BY ends LIMIT 100"
+_DELETE_ENDED_KEYS: Final = """
+DELETE used FROM (
+  SELECT `key` FROM {key} FORCE INDEX ({key_ends}) WHERE ends <= @kapusta_now ORDER BY ends LIMIT 100) AS ended
+STRAIGHT_JOIN {key} AS used FORCE INDEX (PRIMARY) ON used.`key` = ended.`key`
+WHERE used.ends <= @kapusta_now"""
 
 
 async def find(session: Session, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:

@@ -20,7 +20,8 @@ _GRIP: Final = f"""
 SELECT GROUP_CONCAT(id ORDER BY id) INTO @kapusta_ids FROM (SELECT id {_HELD} FOR UPDATE SKIP LOCKED) AS gripped"""
 _RENEW: Final = """
 PREPARE kapusta_renew FROM CONCAT('
-UPDATE {task_quoted} SET lease = @kapusta_lease, lease_end = LEAST(@kapusta_now + @kapusta_lease, {last})
+UPDATE {task_quoted} FORCE INDEX (PRIMARY)
+SET lease = @kapusta_lease, lease_end = LEAST(@kapusta_now + @kapusta_lease, {last})
 WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 
 # After the grip: what was locked then, and is held now, was busy.

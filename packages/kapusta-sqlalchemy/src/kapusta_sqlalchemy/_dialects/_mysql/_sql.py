@@ -31,7 +31,11 @@ MOST_ROWS: Final = 500
 
 
 class Sql:
-    """Fills templates in; the same template and lists give the same text."""
+    """Fills templates in with the names of one store.
+
+    Statements that lock say which index they go by. Left to itself the server reads a small table as a whole,
+    by whichever index, and then locks, or waits for, rows that are none of ours.
+    """
 
     def __init__(self, tables: Tables) -> None:
         preparer = mysql_dialect().identifier_preparer
@@ -47,6 +51,8 @@ class Sql:
             "leases": preparer.quote(f"ix_{tables.task.name}_lease"),
             "deadlines": preparer.quote(f"ix_{tables.task.name}_deadline"),
             "ends": preparer.quote(f"ix_{tables.task.name}_finished"),
+            "users": preparer.quote(f"ix_{tables.unique_key.name}_task"),
+            "key_ends": preparer.quote(f"ix_{tables.unique_key.name}_ends"),
             "columns": ", ".join(columns),
             "last": str(LAST_INSTANT),
         }

@@ -12,7 +12,6 @@ from kapusta.backend import Added, AddOutcome, NewTask
 from ._keys import add_keyed
 from ._new import INSERT, NEW, row_of
 from ._sql import Sql, columns
-from ._text import stored
 
 _ADD: Final = f"""
 WITH {NEW}
@@ -42,4 +41,4 @@ def _outcome(task: NewTask, new: set[int], tokens: dict[int, str]) -> AddOutcome
     if task.id in new:
         new.remove(task.id)
         return AddOutcome.new
-    return AddOutcome.again if tokens.get(task.id) == stored(task.token) else AddOutcome.id_in_use
+    return AddOutcome.again if tokens.get(task.id) == task.token else AddOutcome.id_in_use

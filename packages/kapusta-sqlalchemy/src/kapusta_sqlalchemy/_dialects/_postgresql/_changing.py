@@ -11,7 +11,6 @@ from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, 
 
 from ..._rows import to_duration
 from ._sql import Sql, columns
-from ._text import stored
 
 # The rows are locked first, in id order, and come back as they are once they are locked: so the guards are judged
 # by what nobody can change any more, and a repeat of what was settled meanwhile is told from a refusal at once.
@@ -78,16 +77,15 @@ async def change(connection: Connection, sql: Sql, offset: int, changes: Sequenc
 
 
 def _row(change: Change) -> tuple[Any, ...]:
-    worker = None if change.worker is None else stored(change.worker)
     if change.status is None:
         nothing = (None,) * 6
         cancel = (None, False, 0, False, None, change.cancel_requested)
-        return (change.id, change.run, _GUARDS[change.guard], worker, *cancel, *nothing)
+        return (change.id, change.run, _GUARDS[change.guard], change.worker, *cancel, *nothing)
     return (
         change.id,
         change.run,
         _GUARDS[change.guard],
-        worker,
+        change.worker,
         _STATUSES[change.status],
         change.status in FINAL,
         to_duration(change.delay),

@@ -32,7 +32,9 @@ class PostgreSQLCheckout(Checkout):
 # A plan is kept with its prepared statement, and one that was made while the table was empty would go on reading the
 # whole of it when there are a million rows. Every statement of ours has its index, so the planner has no choice.
 # Where statements are not kept, as behind a pooler, neither are plans; and the session may be somebody else's.
-_SETTINGS: Final = "SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off"
+_SETTINGS: Final = """
+SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off
+"""
 
 
 def make_engine(url: URL, *, size: int) -> AsyncEngine:
@@ -126,7 +128,7 @@ async def close(connection: asyncpg.Connection) -> None:
 
 
 def driver_of(taken: PoolProxiedConnection) -> asyncpg.Connection:
-    """asyncpg's connection under SQLAlchemy's."""
+    """Asyncpg's connection under SQLAlchemy's."""
     driver = taken.driver_connection
     if not isinstance(driver, asyncpg.Connection):
         raise TypeError(f"asyncpg was expected, not {driver!r}")

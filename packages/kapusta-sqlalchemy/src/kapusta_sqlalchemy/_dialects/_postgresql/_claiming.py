@@ -11,8 +11,7 @@ from asyncpg import Connection
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
 from ..._rows import to_duration, to_instant, to_record
-from ._sql import Sql
-from ._text import as_given, stored
+from ._sql import Sql, storable
 from ._trouble import ERRORS
 
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
@@ -98,9 +97,9 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
     if not free or not request.names:
         now = to_instant(await connection.fetchval(sql.fill(_NOW), offset))
         return Claims(tasks=[], now=now, next_due=None)
-    names = [stored(name) for name in request.names]
-    queues = None if request.queues is None else [stored(queue) for queue in request.queues]
-    worker, lease = stored(request.worker), to_duration(request.lease)
+    names = storable(request.names)
+    queues = None if request.queues is None else storable(request.queues)
+    worker, lease = request.worker, to_duration(request.lease)
     tasks: list[StoredTask] = []
     spare = _SPARE
     while True:
@@ -116,7 +115,7 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
             _log.warning("claim_tasks: the second look for tasks failed: %s", error)
             break
         now, next_eta, cut, *_ = rows[0]
-        taken = [as_given(to_record(row[3:])) for row in rows if row[3] is not None]
+        taken = [to_record(row[3:]) for row in rows if row[3] is not None]
         tasks += taken
         free -= Counter(task.mode.value for task in taken)
         free = Counter({mode: slots for mode, slots in free.items() if mode in cut})

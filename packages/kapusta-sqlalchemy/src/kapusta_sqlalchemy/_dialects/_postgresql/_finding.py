@@ -10,26 +10,27 @@ from asyncpg import Connection
 from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
 
 from ..._rows import to_microseconds, to_record
-from ._sql import Sql
-from ._text import as_given, stored
+from ._sql import Sql, storable
 
 _FIND: Final = """
-WITH store(now) AS MATERIALIZED (SELECT {now}){few}
+WITH store(now) AS MATERIALIZED (SELECT {now})
 SELECT {columns} FROM {task} WHERE {conditions} ORDER BY id LIMIT $2
 """
 
-# Where few of the tasks fit, a partial index names them. The planner is not asked: to it, so few rows in id order
-# look like a walk through the whole table that will soon have found enough.
-_FEW: Final = """,
-few AS MATERIALIZED (SELECT id FROM {task} AS t WHERE {among})"""
-
-_STARTED: Final = "t.status = 'started'"
-_GUARDED: Final = {
-    Guard.expired: f"""(t.status = 'started' AND t.lease_end < (SELECT now FROM store)
-        AND t.lease_end + t.lease / {RESCUE_AFTER} < (SELECT now FROM store))""",
-    Guard.overdue: "(t.status = 'pending' AND t.deadline <= (SELECT now FROM store))",
+# Where few of the tasks fit, a partial index names them first. The planner is not asked: to it, so few rows in id
+# order look like a walk through the whole table that will soon have found enough. That they are wanted in the order
+# of that index tells it which one, even when the table is empty; and what lies between two things, instead of only
+# below one, it takes for few.
+_FEW: Final = "id = ANY(ARRAY({few}))"
+_STARTED: Final = "(SELECT t.id FROM {task} AS t WHERE t.status = 'started' ORDER BY t.lease_end)"
+_NAMED: Final = {
+    Guard.expired: f"""(
+        SELECT t.id FROM {{task}} AS t WHERE t.status = 'started' AND t.lease_end < (SELECT now FROM store)
+        AND t.lease_end + t.lease / {RESCUE_AFTER} < (SELECT now FROM store) ORDER BY t.lease_end)""",
+    Guard.overdue: """(
+        SELECT t.id FROM {task} AS t WHERE t.status = 'pending' AND t.deadline <= (SELECT now FROM store)
+        AND t.deadline >= (SELECT now FROM store) - {last} ORDER BY t.deadline)""",
     Guard.running: _STARTED,
-    Guard.resting: "status <> 'started'",
 }
 
 _FINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(FINAL))
@@ -47,7 +48,8 @@ SELECT count(*) FROM gone
 
 
 async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:
-    conditions, few, parameters = ["id > $3"], [], [offset, query.limit, query.after_id]
+    conditions = ["id > $3"]
+    parameters: list[Any] = [offset, query.limit, query.after_id]
 
     def among(column: str, kind: str, wanted: Iterable[Any]) -> None:
         parameters.append(list(wanted))
@@ -55,27 +57,29 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
 
     if query.ids is not None:
         among("id", "bigint", query.ids)
-    if query.statuses == {TaskStatus.started}:
-        few.append(_STARTED)
+    if query.statuses == frozenset({TaskStatus.started}):
+        conditions.append(_FEW.format(few=_STARTED))
     elif query.statuses is not None:
         among("status", "text", [status.value for status in query.statuses])
     if query.names is not None:
-        among("name", "text", map(stored, query.names))
+        among("name", "text", storable(query.names))
     if query.queues is not None:
-        among("queue", "text", map(stored, query.queues))
-    if query.guards is not None and Guard.resting in query.guards:
-        others = [_GUARDED[guard].replace("t.", "") for guard in sorted(query.guards)]
-        conditions.append(f"({' OR '.join(others)})")
-    elif query.guards is not None:
-        few.append(f"({' OR '.join(_GUARDED[guard] for guard in sorted(query.guards)) or 'FALSE'})")
+        among("queue", "text", storable(query.queues))
+    if query.guards is not None:
+        conditions.append(_guarded(query.guards))
     if query.finished_before is not None:
         # Written out, so that the planner knows how many of the tasks that is.
         conditions.append(f"finished < {to_microseconds(query.finished_before)}")
-    if few:
-        conditions.append("id = ANY(ARRAY(SELECT id FROM few))")
-    chosen = sql.put(_FEW, among=" AND ".join(few)) if few else ""
-    text = sql.put(_FIND, few=chosen, conditions=" AND ".join(conditions))
-    return [as_given(to_record(row)) for row in await connection.fetch(text, *parameters)]
+    text = sql.put(_FIND.replace("{conditions}", " AND ".join(conditions)))
+    return [to_record(row) for row in await connection.fetch(text, *parameters)]
+
+
+def _guarded(guards: frozenset[Guard]) -> str:
+    named = [_NAMED[guard] for guard in sorted(guards) if guard is not Guard.resting]
+    alternatives = [_FEW.format(few=" UNION ALL ".join(named))] if named else []
+    if Guard.resting in guards:
+        alternatives.append("status <> 'started'")
+    return f"({' OR '.join(alternatives) or 'FALSE'})"
 
 
 async def delete(connection: Connection, sql: Sql, offset: int, ids: Sequence[int]) -> int:

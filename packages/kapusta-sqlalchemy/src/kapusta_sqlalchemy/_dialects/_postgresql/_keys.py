@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -14,7 +15,6 @@ from kapusta.backend import Added, AddOutcome, NewTask
 from ..._rows import to_duration
 from ._new import INSERT, NEW, row_of
 from ._sql import Sql, columns
-from ._text import stored
 from ._trouble import ConflictError
 
 # Whether a key is in use is asked of its task, which the statement sees as it was when it began. The key itself is
@@ -69,6 +69,7 @@ SET LOCAL idle_in_transaction_session_timeout = 5000
 
 _INDEXED: Final = 1000
 """The most bytes of a key that go into the index as they are; a third of a page is its limit."""
+_DIGESTED: Final = re.compile(r"#sha256:[0-9a-f]{64}\Z")
 
 
 async def add_keyed(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
@@ -114,13 +115,12 @@ def _wish_of(task: NewTask) -> tuple[Any, ...]:
     if task.unique is None:
         return None, None, None
     period = None if task.unique.period is None else to_duration(task.unique.period)
-    return _indexed(stored(task.unique.key)), task.unique.until.value, period
+    return _indexed(task.unique.key), task.unique.until.value, period
 
 
 def _indexed(key: str) -> str:
-    """A key as it fits into an index: a long one by its beginning and its digest."""
+    """A key as it fits into an index: a long one, or what looks like one, by its beginning and its digest."""
     encoded = key.encode()
-    if len(encoded) <= _INDEXED:
+    if len(encoded) <= _INDEXED and not _DIGESTED.search(key):
         return key
-    # No text that was stored has a backslash before this sign.
-    return f"{key[:200]}\\#{hashlib.sha256(encoded).hexdigest()}"
+    return f"{key[:200]}#sha256:{hashlib.sha256(encoded).hexdigest()}"

@@ -63,7 +63,7 @@ class _Ear:
         self.connection, self._channel, self._wake = connection, channel, wake
         self._mark = ""
         self._heard_mark = asyncio.Event()
-        self.lost = asyncio.Event()
+        self._lost = asyncio.Event()
 
     async def open(self) -> None:
         self.connection.add_termination_listener(self._on_termination)
@@ -72,6 +72,12 @@ class _Ear:
     async def close(self) -> None:
         self.connection.remove_termination_listener(self._on_termination)
         await close(self.connection)
+
+    async def is_lost_within(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._lost.wait()
+        return self._lost.is_set()
 
     async def still_hears(self) -> None:
         """Return when a notification of our own has come back.
@@ -92,7 +98,7 @@ class _Ear:
             self._heard_mark.set()
 
     def _on_termination(self, _connection: Any) -> None:
-        self.lost.set()
+        self._lost.set()
 
 
 class _Listener:
@@ -144,13 +150,7 @@ class _Listener:
     async def _stay(self) -> None:
         """Return when the connection is lost, or hears nothing any more."""
         ear = self._ear
-        while ear is not None:
-            try:
-                async with asyncio.timeout(PERIOD):
-                    await ear.lost.wait()
-                return
-            except TimeoutError:
-                pass
+        while ear is not None and not await ear.is_lost_within(PERIOD):
             try:
                 await ear.still_hears()
             except ERRORS as error:

@@ -7,7 +7,6 @@ from typing import Any, Final
 from kapusta.backend import NewTask
 
 from ..._rows import to_duration, to_microseconds
-from ._text import stored
 
 NEW: Final = """
 store(now) AS MATERIALIZED (SELECT {now}),
@@ -32,12 +31,12 @@ def row_of(task: NewTask) -> tuple[Any, ...]:
     """What is known of a task before it is stored."""
     return (
         task.id,
-        stored(task.token),
-        stored(task.name),
+        task.token,
+        task.name,
         task.payload,
-        stored(task.codec),
+        task.codec,
         task.mode.value,
-        stored(task.queue),
+        task.queue,
         -task.priority,
         None if task.eta is None else to_microseconds(task.eta),
         to_duration(task.delay),

@@ -10,7 +10,6 @@ from kapusta.backend import RenewAnswer, Renewed, RenewRequest
 
 from ..._rows import to_duration
 from ._sql import Sql
-from ._text import stored
 
 # What the last SELECT sees is the beginning of the statement: a lease that was held then, and was not extended, is
 # locked, or was taken in this very moment. Whoever asks again will know.
@@ -42,7 +41,7 @@ async def renew(connection: Connection, sql: Sql, offset: int, request: RenewReq
         [renewal.id for renewal in request.renewals],
         [renewal.run for renewal in request.renewals],
         to_duration(request.lease),
-        stored(request.worker),
+        request.worker,
     )
     held = {
         id: (RenewAnswer.renewed if renewed else RenewAnswer.busy, cancel_requested)

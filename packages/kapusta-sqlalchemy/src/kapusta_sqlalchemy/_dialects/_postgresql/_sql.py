@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final
+import re
+from collections.abc import Iterable
+from typing import Any, Final
 
-from sqlalchemy.dialects.postgresql import dialect as postgresql_dialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 from ..._rows import LAST_INSTANT
 from ..._tables import Tables
@@ -13,12 +15,14 @@ from ..._tables import Tables
 # the statement, which no index can be searched by. What is added, always as `$1`, is `clock.offset`.
 NOW: Final = "((extract(epoch FROM statement_timestamp()) * 1000000)::bigint + $1::bigint)"
 
+_UNSTORABLE: Final = re.compile("[\0\ud800-\udfff]")
+
 
 class Sql:
     """Fills templates in; the same template gives the same text, which a driver has prepared."""
 
     def __init__(self, tables: Tables) -> None:
-        preparer = postgresql_dialect().identifier_preparer
+        preparer = PGDialect_asyncpg().identifier_preparer
         self._names = {
             "task": preparer.format_table(tables.task),
             "key": preparer.format_table(tables.unique_key),
@@ -37,11 +41,16 @@ class Sql:
             filled = self._filled[template] = template.format(**self._names)
         return filled
 
-    def put(self, template: str, **parts: str) -> str:
-        """As ``fill``, with *parts* that change from call to call."""
-        return template.format(**self._names, **parts)
+    def put(self, template: str) -> str:
+        """As ``fill``, for a text that is put together anew each time."""
+        return template.format(**self._names)
 
 
-def columns(rows: list[tuple[object, ...]]) -> list[tuple[object, ...]]:
+def storable(names: Iterable[str]) -> list[str]:
+    """The names that a row can have: no launch has stored another."""
+    return [name for name in names if name.isprintable() or not _UNSTORABLE.search(name)]
+
+
+def columns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows as one array for each column, which ``unnest`` makes rows of again: one text serves any number."""
     return list(zip(*rows, strict=True))

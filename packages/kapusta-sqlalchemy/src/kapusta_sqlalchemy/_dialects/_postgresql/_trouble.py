@@ -51,14 +51,17 @@ def trouble_of(error: Exception) -> Trouble | None:
     code = code_of(error)
     if code in _PASSES:
         return Trouble(f"{cause}, by another transaction", passes=True, closes=False)
-    if code is not None and code.startswith(_CANNOT):
-        return Trouble(str(cause))
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return Trouble(str(cause))
-    root = cause.__cause__ if isinstance(error, DBAPIError) and cause is not None else cause
-    if isinstance(root, OSError | asyncpg.InternalClientError):
-        return Trouble(str(root) or type(root).__name__)
-    # asyncpg says in the same way that a connection is closed and that an argument is wrong.
-    if isinstance(root, asyncpg.InterfaceError) and not isinstance(root, ValueError):
-        return Trouble(str(root))
+    if (code is not None and code.startswith(_CANNOT)) or _is_about_the_connection(error):
+        return Trouble(str(cause) or type(cause).__name__)
     return None
+
+
+def _is_about_the_connection(error: Exception) -> bool:
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return True
+        error = getattr(error.orig, "__cause__", None) or error
+    if isinstance(error, OSError | asyncpg.InternalClientError):
+        return True
+    # asyncpg says in the same way that a connection is closed and that an argument is wrong.
+    return isinstance(error, asyncpg.InterfaceError) and not isinstance(error, ValueError)

@@ -1,0 +1,25 @@
+"""A module whose import goes wrong where FALL says how; its parent's goes well."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+
+FALL = os.environ.get("FALL", "")
+
+if FALL == "ImportError":
+    raise ImportError("no such library here")
+if FALL == "SystemExit":
+    raise SystemExit(4)
+if FALL == "os._exit":
+    os._exit(9)
+if FALL == "segfault":
+    ctypes.string_at(0)
+if FALL == "sleep":
+    time.sleep(60)
+
+
+def body(folder: str) -> str:
+    """Never begins where the import fails."""
+    return "done"
