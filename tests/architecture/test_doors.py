@@ -29,7 +29,7 @@ PUBLIC = {
 INSIDERS = {
     "kapusta": ("tests/core/", "tests/worker/", "tests/contract/"),
     "kapusta_memory": ("tests/memory/",),
-    "kapusta_sqlalchemy": ("tests/sqlalchemy/",),
+    "kapusta_sqlalchemy": ("tests/sqlalchemy/", "tests/postgresql/", "tests/mysql/"),
 }
 
 PATHS_OF_OTHERS = ("kapusta_sqlalchemy.migrations",)  # Alembic names these files, and loads them by path

@@ -136,3 +136,11 @@ async def test_a_startup_that_fails_can_be_tried_again(tmp_path: Path) -> None:
     await kapusta.startup()
 
     await kapusta.shutdown()
+
+
+async def test_running_until_idle_on_a_store_that_is_not_started_says_so() -> None:
+    """`run_until_idle()` raises at once, and no loop is left complaining."""
+    kapusta = Kapusta(MemoryCRUD())
+
+    with pytest.raises(StoreNotStartedError):
+        await kapusta.run_until_idle()

@@ -30,18 +30,6 @@ async def test_an_error_that_utf8_cannot_hold_settles_with_its_neighbours(store:
     assert [task.reason for task in found] == [task.error for task in found]
 
 
-async def test_names_and_queues_are_compared_whole(store: AlchemyCRUD) -> None:
-    """What follows a NUL counts, in a name and in a queue."""
-    await store.add_tasks([new(name="a\0b", queue="q\0r")])
-
-    assert (await store.claim_tasks(claim(names=frozenset({"a", "a\0c"})))).tasks == []
-    assert (await store.claim_tasks(claim(names=frozenset({"a\0b"}), queues=frozenset({"q"})))).tasks == []
-    assert (
-        len((await store.claim_tasks(claim(names=frozenset({"a\0b"}), queues=frozenset({"q\0r"})))).tasks)
-        == 1
-    )
-
-
 async def test_a_name_that_no_row_can_have_does_not_break_a_claim(store: AlchemyCRUD) -> None:
     """A worker that knows an unstorable name claims and finds by its others."""
     await store.add_tasks([new()])
@@ -49,15 +37,6 @@ async def test_a_name_that_no_row_can_have_does_not_break_a_claim(store: Alchemy
 
     assert len(await store.find_tasks(TaskQuery(names=names))) == 1
     assert len((await store.claim_tasks(claim(names=names))).tasks) == 1
-
-
-async def test_a_name_that_no_row_can_have_is_refused_alone(store: AlchemyCRUD) -> None:
-    """A launch with such a name raises, stores nothing of its call, and the handle works on."""
-    with pytest.raises(UnicodeEncodeError):
-        await store.add_tasks([new(), new(name="half \udfff")])
-
-    assert await store.find_tasks(TaskQuery()) == []
-    assert (await store.add_tasks([new()]))[0].outcome == "new"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from ._handle import TaskClient, TaskHandle
 from ._launcher import Launcher
 from ._naming import importable, stored_name
 from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
-from ._records import StoredTask
+from ._records import StoredTask, TaskQuery
 from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec, is_async_function
@@ -310,6 +310,7 @@ class Kapusta:
         if self._worker is not None and self._listening is not None and not self._listening.done():
             await self._worker.until_idle()
             return
+        await self._store.find(TaskQuery(limit=1))  # says so at once where the store is not started
         worker = self._make_worker()
         worker.pause()  # it claims when it is told to, and not by itself
         listening = asyncio.create_task(worker.run(), name="kapusta.run_until_idle")

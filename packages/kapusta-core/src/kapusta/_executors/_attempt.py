@@ -102,8 +102,10 @@ class Body:
 
     @contextmanager
     def stoppable(self, on_stop: Callable[[StopCause], object]) -> Iterator[None]:
-        """While entered, `stop` calls *on_stop* with the cause."""
+        """While entered, `stop` calls *on_stop* with the cause; at once if it was called before."""
         self._on_stop = on_stop
+        if self.stop_cause is not None:
+            on_stop(self.stop_cause)  # told while there was nobody to tell
         try:
             yield
         finally:

@@ -20,6 +20,9 @@ RENEWALS_PER_LEASE: Final = 3
 BUSY_AGAIN: Final = 1.0
 """A lease whose row was locked is asked for again after so many seconds."""
 
+LOOK: Final = 1.0
+"""The end of a lease is looked for at least each so many seconds."""
+
 Stop = Callable[[TaskId, int, StopCause], object]
 """Called on the keeper's loop for a run that must stop."""
 
@@ -131,8 +134,11 @@ class Keeper:
             first = self._book.first_end()
             now = self._clock.monotonic()
             if first is not None and first > now:
-                # A renewal moves the end away, never nearer: looking again at what is now the end will do.
-                await self._clock.sleep(first - now)
+                # A renewal moves the end away, never nearer. Looking again each second is for a machine that was
+                # suspended: the event loop's timers stood still meanwhile, and the lease did not.
+                await self._clock.sleep(
+                    min(first - now, LOOK) if self._clock.moves_by_itself else first - now
+                )
             for ended in self._book.take_ended(self._clock.monotonic()):
                 self._logger.error(
                     "Task %s: its lease could not be renewed in time; it is stopped",

@@ -1,0 +1,70 @@
+"""Records refuse nonsense at birth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+
+from kapusta.backend import (
+    MAX_ID,
+    MAX_PRIORITY,
+    Change,
+    Guard,
+    NewTask,
+    TaskQuery,
+    TaskStatus,
+    UniqueKey,
+    UniqueUntil,
+)
+
+
+def new(**fields: object) -> NewTask:
+    """A task that is sound but for *fields*."""
+    return NewTask(**{"id": 1, "token": "token", "name": "work", "payload": b"{}"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: new(id=0), "id=0"),
+        (lambda: new(id=MAX_ID + 1), "is not between 1 and"),
+        (lambda: new(priority=MAX_PRIORITY + 1), "priority=101"),
+        (lambda: new(eta=datetime(2030, 1, 1)), "naive"),  # noqa: DTZ001 - the naive one is the case
+        (lambda: new(delay=timedelta(seconds=-1)), "negative"),
+        (lambda: new(name=""), "is empty"),
+        (lambda: new(name="n" * 256), "longer than 255"),
+        (lambda: new(name="a\0b"), "holds NUL"),
+        (lambda: new(name="half \udfff"), "half a surrogate pair"),
+        (lambda: new(queue="q\0"), "holds NUL"),
+        (lambda: new(token="\ud800"), "half a surrogate pair"),
+        (lambda: UniqueKey(key="k\0"), "holds NUL"),
+        (lambda: UniqueKey(key="k", until=UniqueUntil.period), "until=period"),
+        (lambda: UniqueKey(key="k", period=timedelta(1)), "until=period"),
+        (lambda: Change(id=1, run=1, guard=Guard.holder), "guard=holder"),
+        (lambda: Change(id=1, run=1, guard=Guard.resting, worker="w"), "guard=holder"),
+        (lambda: Change(id=1, run=1, guard=Guard.resting, status=TaskStatus.started), "only a claim"),
+        (lambda: TaskQuery(guards=frozenset({Guard.holder})), "holder"),
+        (lambda: TaskQuery(finished_before=datetime(2030, 1, 1)), "naive"),  # noqa: DTZ001 - likewise
+    ],
+)
+def test_nonsense_is_refused(make: Callable[[], object], words: str) -> None:
+    """A record that says what cannot be raises, and names the field."""
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize("name", ["n", "n" * 255, "задача", "a b\n\t"])
+def test_what_a_name_may_be(name: str) -> None:
+    """Any text of 1 to 255 characters that a database can keep."""
+    assert new(name=name).name == name
+
+
+def test_the_text_of_a_change_can_be_kept_anywhere() -> None:
+    """NUL and half a surrogate pair become their escapes, and all else stays."""
+    change = Change(
+        id=1, run=1, guard=Guard.resting, status=TaskStatus.held, error="é\0\ud800\n", reason="fine"
+    )
+
+    assert (change.error, change.reason) == ("é\\x00\\ud800\n", "fine")
