@@ -111,10 +111,9 @@ def build(session: nox.Session) -> None:
 
 def editable(*, testing: bool) -> list[str]:
     """Return what installs every distribution of this repository in place."""
-    folders = [f"packages/{name}" for name in DISTRIBUTIONS]
+    extras = {"kapusta-core": "[testing]", "kapusta-sqlalchemy": "[postgresql,mysql]"} if testing else {}
+    folders = [f"packages/{name}{extras.get(name, '')}" for name in DISTRIBUTIONS]
     folders += [str(example.relative_to(ROOT)) for example in EXAMPLES]
-    if testing:
-        folders[0] += "[testing]"
     return [word for folder in folders for word in ("-e", folder)]
 
 

@@ -26,9 +26,7 @@ def walks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Futur
     """All pages, walked at once: what one waits for costs the others nothing."""
     slow_first = sorted(PAGES, key=lambda page: "tutorial" not in page.parts)
     with ThreadPoolExecutor(max_workers=4) as readers:
-        yield {
-            page: readers.submit(Walk(page, tmp_path_factory.mktemp(page.stem)).go) for page in slow_first
-        }
+        yield {page: readers.submit(Walk(page, tmp_path_factory.mktemp(page.stem)).go) for page in slow_first}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)

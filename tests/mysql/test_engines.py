@@ -182,7 +182,9 @@ async def test_a_pool_in_use_is_named(mysql_url: str) -> None:
 
 async def test_a_handle_has_no_more_connections_than_it_says(store: AlchemyCRUD, mysql_url: str) -> None:
     """Many operations at once share three connections."""
-    await asyncio.gather(*(store.add_tasks([new()]) for _ in range(30)), *(store.find_tasks(TaskQuery()) for _ in range(30)))
+    await asyncio.gather(
+        *(store.add_tasks([new()]) for _ in range(30)), *(store.find_tasks(TaskQuery()) for _ in range(30))
+    )
 
     there = ask(mysql_url, "SELECT id FROM information_schema.processlist WHERE db = DATABASE()")
 

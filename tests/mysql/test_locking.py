@@ -23,6 +23,7 @@ from kapusta_sqlalchemy import AlchemyCRUD
 from tests.servers.mariadb import connect
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
+
 async def test_a_locked_row_delays_no_other_lease(store: AlchemyCRUD, mysql_url: str) -> None:
     """While a stranger's transaction has written one task's row, 99 leases are renewed and that one is busy."""
     await store.add_tasks([new() for _ in range(100)])
@@ -49,7 +50,7 @@ async def test_two_workers_claim_at_once_and_both_get_work(store: AlchemyCRUD, m
     order = [task.id for task in sorted(tasks, key=lambda task: (-task.priority, task.id))]
     with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
         cursor.execute("BEGIN")
-        locking = "SELECT id FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
+        locking = "SELECT * FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
         cursor.execute(locking.format(", ".join(map(str, order[:10]))))
 
         async with asyncio.timeout(1):
@@ -66,7 +67,7 @@ async def test_a_lane_that_others_hold_does_not_hide_the_next(store: AlchemyCRUD
     await store.add_tasks([*first, *second])
     with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
         cursor.execute("BEGIN")
-        locking = "SELECT id FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
+        locking = "SELECT * FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
         cursor.execute(locking.format(", ".join(str(task.id) for task in first)))
 
         claims = await store.claim_tasks(claim(10))

@@ -16,9 +16,7 @@ from tests.sqlalchemy.records import LEASE, claim, new
 
 
 @pytest.mark.parametrize("zone", ["+13:00", "-11:00"])
-async def test_the_sessions_time_zone_does_not_matter(
-    store: AlchemyCRUD, mysql_url: str, zone: str
-) -> None:
+async def test_the_sessions_time_zone_does_not_matter(store: AlchemyCRUD, mysql_url: str, zone: str) -> None:
     """A handle whose sessions are half a day away stores, claims and waits by the same instants as others."""
     engine = create_async_engine(mysql_url)
 
@@ -62,4 +60,3 @@ def test_now_moves_within_a_transaction(mysql_url: str) -> None:
     connection.close()
 
     assert instants[1] - instants[0] >= 200_000
-

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from kapusta import TaskStatus
-from tests.processes.lab import Accident, Lab, Record, lab
+from tests.processes.lab import Accident, Record, lab
 from tests.processes.programs import bodies, falls, mishaps
 from tests.worker.eventually import eventually
-from tests.worker.leftovers import is_alive
+from tests.worker.leftovers import children_of, is_alive
 
 SLOT_GONE = 8.0
 """How long the slot may be gone at most, in seconds, on a machine that is busy with something else."""
@@ -36,7 +36,9 @@ def reported(accident: Accident, record: Record, *, gone: float = SLOT_GONE) -> 
 @pytest.mark.parametrize(
     ("body", "arguments", "reason"),
     [
-        pytest.param(mishaps.segfault, {}, "its child process was ended by signal 11, SIGSEGV", id="segfault"),
+        pytest.param(
+            mishaps.segfault, {}, "its child process was ended by signal 11, SIGSEGV", id="segfault"
+        ),
         pytest.param(
             mishaps.leave,
             {"code": 7},
@@ -115,9 +117,7 @@ async def test_a_child_killed_from_outside_while_busy(
             os.kill(await here.began(), number)
             return time.time()
 
-        accident = reported(
-            await here.accident(here.task(mishaps.sleep), meanwhile=kill), record_property
-        )
+        accident = reported(await here.accident(here.task(mishaps.sleep), meanwhile=kill), record_property)
 
     assert accident.task.status is TaskStatus.held
     assert accident.task.reason is not None
@@ -143,8 +143,8 @@ async def test_a_child_killed_from_outside_while_idle_costs_nothing(
     """`kill -9` of every idle child: the next body runs at once in a new one, and no crash is counted."""
     async with lab(tmp_path) as here:
         child, _ = await here.next_body()
-        await eventually(lambda: len(children_of_here(here)) == 1 or children_of_here(here), "one is idle")
-        for pid in children_of_here(here) | {child}:
+        await eventually(lambda: child in living_children(), "it is idle")
+        for pid in living_children():
             os.kill(pid, signal.SIGKILL)
         killed_at = time.time()
         handle = await here.task(mishaps.stamp, name="after").launch(folder=str(tmp_path))
@@ -177,6 +177,23 @@ async def test_a_child_that_ignores_sigterm_is_killed_at_its_timeout(
         assert not is_alive(child)
     assert (accident.task.status, accident.task.failures) == (TaskStatus.timeout, 1)
     assert accident.task.error == "TimeoutError: the body took longer than its timeout of 0.5 s"
+
+
+async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(
+    tmp_path: Path, record_property: Record
+) -> None:
+    """SIGTERM comes first: a body that handles it does what is left to do, and its slot waits for that."""
+    async with lab(tmp_path) as here:
+
+        async def time_out() -> float:
+            await here.began()
+            return float(here.notes("began")[0][2]) + 0.5
+
+        tidy = here.task(mishaps.clear_up_at_sigterm, timeout=0.5)
+        accident = reported(await here.accident(tidy, meanwhile=time_out), record_property)
+
+        assert len(here.notes("cleared")) == 1
+    assert accident.task.status is TaskStatus.timeout
 
 
 @pytest.mark.parametrize(
@@ -226,7 +243,7 @@ async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(
         ("SystemExit", TaskStatus.error, "SystemExit: 4"),
         ("os._exit", TaskStatus.held, "ended with exit code 9 before it had answered"),
         ("segfault", TaskStatus.held, "was ended by signal 11, SIGSEGV"),
-        ("sleep", TaskStatus.timeout, "took longer than its timeout of 1 s"),
+        ("sleep", TaskStatus.timeout, "importing it in a child process took longer than its timeout of 1 s"),
     ],
 )
 async def test_an_import_that_fails_in_the_child_is_the_outcome(
@@ -245,8 +262,6 @@ async def test_an_import_that_fails_in_the_child_is_the_outcome(
     assert words in f"{accident.task.error} {accident.task.reason}"
 
 
-def children_of_here(here: Lab) -> set[int]:
-    """The children that this process has now and that are no zombies."""
-    from tests.worker.leftovers import children_of
-
+def living_children() -> set[int]:
+    """The children that this process has now and that are no zombies; the spare one is among them."""
     return {pid for pid in children_of(os.getpid()) if is_alive(pid)}

@@ -17,8 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Table, create_engine
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import create_engine
 
 import kapusta_sqlalchemy
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError, TaskQuery

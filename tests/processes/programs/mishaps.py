@@ -79,6 +79,19 @@ def sleep_through_sigterm(folder: str) -> None:
     time.sleep(60)
 
 
+def clear_up_at_sigterm(folder: str) -> None:
+    """Take half a second to end when asked to."""
+
+    def clear_up(*_: object) -> None:
+        time.sleep(0.5)
+        note(folder, "cleared")
+        sys.exit(1)
+
+    signal.signal(signal.SIGTERM, clear_up)
+    note(folder, "began", time.time())
+    time.sleep(60)
+
+
 def sleep_with_the_interpreter_locked(folder: str) -> None:
     """Be somewhere in C for a while, where no other thread of this process gets a turn."""
     note(folder, "began", time.time())
@@ -140,7 +153,7 @@ class Refusing:
     """Has no fields, and says no to whoever looks for some."""
 
     def __getattribute__(self, name: str) -> Any:
-        raise SystemExit(f"nobody looks at {name}")
+        raise KeyError(f"nobody looks at {name}")
 
 
 def return_a_lock(folder: str) -> Any:
@@ -149,7 +162,7 @@ def return_a_lock(folder: str) -> Any:
 
 
 def return_what_refuses(folder: str) -> Any:
-    """Return what ends whoever looks at it."""
+    """Return what raises at whoever looks at it."""
     return Refusing()
 
 

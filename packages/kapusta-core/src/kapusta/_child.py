@@ -10,9 +10,10 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +22,7 @@ from ._codec import JsonCodec
 from ._errors import UnreadablePayloadError
 from ._executors._attempt import ResultEncoder
 from ._executors._children import KILL_GRACE
-from ._executors._failure import describe
+from ._executors._failure import describe, encodable
 from ._executors._frames import frame, receive_frame
 from ._executors._messages import Answer, Job, Welcome
 from ._naming import ImportPath
@@ -29,10 +30,16 @@ from ._role import importing_user_code
 from ._task import Task
 
 
-def main(descriptor: int) -> None:
+_PID: Final = os.getpid()
+
+
+def main(descriptor: int, lifeline: int) -> None:
     """Run one job after another, until the parent has no more."""
+    _end_with_parent(lifeline)
     channel = socket.socket(fileno=descriptor)
-    channel.set_inheritable(False)  # what a body starts must not keep the channel open
+    # What a body starts, and a copy that it makes of this process, must not keep the channel open, nor speak on it.
+    channel.set_inheritable(False)
+    os.register_at_fork(after_in_child=channel.close)
     data = receive_frame(channel)
     if data is None:
         return  # the parent is gone
@@ -44,6 +51,9 @@ def main(descriptor: int) -> None:
     try:
         while (job := jobs.get()) is not None:
             answer = _answer(job, channel, welcome.max_result_bytes)
+            if os.getpid() != _PID:
+                return  # the body made a copy of this process and returned in it: the outcome is the original's
+            _flush()
             busy.clear()
             _say(channel, answer)
     except ConnectionError:
@@ -56,19 +66,28 @@ def _answer(job: Job, channel: socket.socket, max_result_bytes: int) -> Answer:
             function, arguments = _found(job)
         args, kwargs = arguments.decode(job.payload)
     except UnreadablePayloadError as problem:
-        return Answer(unreadable=str(problem))
+        return Answer(unreadable=encodable(str(problem)))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
         return Answer(raised=describe(error))
     _say(channel, Answer(begun=True))
     try:
         value = function(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - whatever the body raised is its outcome
+    except BaseException as error:
+        if os.getpid() != _PID:
+            raise  # a copy ends as a program of its own
         return Answer(raised=describe(error))
     return Answer(returned=ResultEncoder(job.task, JsonCodec(), max_result_bytes)(value))
 
 
 def _say(channel: socket.socket, answer: Answer) -> None:
     channel.sendall(frame(msgspec.msgpack.encode(answer)))
+
+
+def _flush() -> None:
+    """What a body has printed is seen now, and not when this process ends one day."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # there is none, nobody reads it, or the body closed it
+            stream.flush()
 
 
 def _found(job: Job) -> tuple[Callable[..., Any], Arguments]:
@@ -102,5 +121,19 @@ def _listen(channel: socket.socket, jobs: SimpleQueue[Job | None], busy: threadi
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def _end_with_parent(lifeline: int) -> None:
+    """Where the kernel can, have it kill this process group when the parent's end of *lifeline* closes.
+
+    A body that is somewhere in C, and keeps the interpreter to itself, does not let `_listen` do it.
+    """
+    os.set_inheritable(lifeline, False)
+    if sys.platform == "linux":
+        import fcntl
+
+        fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+        fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+        fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
+
+
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -115,9 +115,15 @@ async def read_identity(connection: AsyncConnection, tables: Tables) -> Identity
 
 def _create(connection: Connection, tables: Tables) -> None:
     """Make in one go what the revisions make one after the other; a test holds the two equal."""
-    tables.metadata.create_all(connection)
     # Where DDL commits by itself an earlier attempt may have ended in between; the store's row comes last.
-    for table in tables.metadata.tables.values():
+    inspector = inspect(connection)
+    found = [
+        table
+        for table in tables.metadata.tables.values()
+        if inspector.has_table(table.name, schema=table.schema)
+    ]
+    tables.metadata.create_all(connection)
+    for table in found:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
     connection.execute(tables.version.delete())

@@ -60,7 +60,7 @@ Word: Final = (
     .with_variant(mysql.VARCHAR(16, charset="ascii", collation="ascii_bin"), *_MYSQL)
 )
 
-_OPTIONS: Final = {
+_OPTIONS: Final[dict[str, Any]] = {
     f"{kind}_{name}": value
     for kind in _MYSQL
     for name, value in {"engine": "InnoDB", "charset": "utf8mb4", "row_format": "DYNAMIC"}.items()
@@ -141,35 +141,20 @@ def _task(metadata: MetaData, prefix: str) -> Table:
     column = task.c
     # A lane is a queue, mode, name and rank. With the name before the rank a worker never reads past tasks
     # that it does not know; with the rank before the eta it never reads past tasks that are not due yet. The
-    # deadline is there so that the claim reads nothing but the index.
-    _partial_index(
-        f"ix_{prefix}task_lane",
-        (column.queue, column.mode, column.name, column.rank, column.eta, column.id, column.deadline),
-        where="status = 'pending'",
-        sieve=column.status,
-    )
-    _partial_index(
-        f"ix_{prefix}task_deadline",
-        (column.deadline,),
-        where="status = 'pending' AND deadline IS NOT NULL",
-        sieve=column.status,
-    )
-    _partial_index(f"ix_{prefix}task_lease", (column.lease_end,), where="status = 'started'")
-    _partial_index(f"ix_{prefix}task_finished", (column.finished,), where="finished IS NOT NULL")
+    # deadline is there so that the claim reads nothing but the index. The status in front is for MySQL, whose
+    # indexes are of all rows; elsewhere it is the same in all of them.
+    lane = (column.queue, column.mode, column.name, column.rank, column.eta, column.id, column.deadline)
+    _partial_index(f"ix_{prefix}task_lane", (column.status, *lane), "status = 'pending'")
+    deadline = (column.status, column.deadline)
+    _partial_index(f"ix_{prefix}task_deadline", deadline, "status = 'pending' AND deadline IS NOT NULL")
+    _partial_index(f"ix_{prefix}task_lease", (column.lease_end,), "status = 'started'")
+    _partial_index(f"ix_{prefix}task_finished", (column.finished,), "finished IS NOT NULL")
     return task
 
 
-def _partial_index(
-    name: str, columns: tuple[Column[Any], ...], *, where: str, sieve: Column[Any] | None = None
-) -> None:
-    """An index of the rows for which *where* holds.
-
-    MySQL's are of all rows; there *sieve* goes before the columns, if these are not NULL in the other rows.
-    """
-    partial = Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-    if sieve is not None:
-        partial.ddl_if(dialect=("sqlite", "postgresql"))
-        Index(name, sieve, *columns).ddl_if(dialect=_MYSQL)
+def _partial_index(name: str, columns: tuple[Column[Any], ...], where: str) -> None:
+    """An index of the rows for which *where* holds; on MySQL, which has none such, of all rows."""
+    Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 def _unique_key(metadata: MetaData, prefix: str) -> Table:
@@ -184,7 +169,7 @@ def _unique_key(metadata: MetaData, prefix: str) -> Table:
         **_OPTIONS,
     )
     Index(f"ix_{prefix}unique_key_task", key.c.task)
-    _partial_index(f"ix_{prefix}unique_key_ends", (key.c.ends,), where="ends IS NOT NULL")
+    _partial_index(f"ix_{prefix}unique_key_ends", (key.c.ends,), "ends IS NOT NULL")
     return key
 
 

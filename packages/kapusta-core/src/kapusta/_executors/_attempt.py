@@ -14,6 +14,7 @@ import msgspec
 from .._codec import Codec
 from .._errors import ResultEncodingError
 from .._naming import ImportPath
+from ._failure import encodable
 
 
 class StopCause(Enum):
@@ -135,14 +136,20 @@ class ResultEncoder:
         try:
             result = self._codec.encode(value)
         except ValueError as problem:
-            return Returned(None, str(ResultEncodingError(task=self._task, problem=str(problem))))
+            return self._without_result(str(problem))
+        except Exception as problem:  # noqa: BLE001 - a value's own code may raise anything; its body's work is done
+            return self._without_result(f"encoding it raised {type(problem).__name__}: {problem}")
         if len(result) > self._max_bytes:
-            size = f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
-            return Returned(None, str(ResultEncodingError(task=self._task, problem=size)))
+            return self._without_result(
+                f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
+            )
         return Returned(result)
 
+    def _without_result(self, problem: str) -> Returned:
+        return Returned(None, encodable(str(ResultEncodingError(task=self._task, problem=problem))))
 
-def too_long(attempt: Attempt) -> str:
+
+def too_long(attempt: Attempt, what: str = "the body") -> str:
     """The stored error of a body that passed its timeout."""
     seconds = attempt.timeout.total_seconds() if attempt.timeout else 0
-    return f"TimeoutError: the body took longer than its timeout of {seconds:g} s"
+    return f"TimeoutError: {what} took longer than its timeout of {seconds:g} s"

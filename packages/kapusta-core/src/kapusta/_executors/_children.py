@@ -28,9 +28,15 @@ class Child:
     """
 
     def __init__(
-        self, process: asyncio.subprocess.Process, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        lifeline: int,
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
+        self._gone = asyncio.create_task(process.wait(), name=f"kapusta: child process {process.pid}")
+        self._gone.add_done_callback(lambda _: os.close(lifeline))
 
     @classmethod
     async def start(cls, environment: Mapping[str, str] | None, max_result_bytes: int) -> Child:
@@ -40,6 +46,7 @@ class Child:
             OSError: the system has no room for another process.
         """
         ours, theirs = socket.socketpair()
+        lifeline, hold = os.pipe()
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -47,17 +54,21 @@ class Child:
                     "-m",
                     "kapusta._child",
                     str(theirs.fileno()),
+                    str(lifeline),
                     stdin=asyncio.subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(theirs.fileno(), lifeline),
                     env=environment,
                     start_new_session=True,
                 )
             except BaseException:
                 ours.close()
+                os.close(hold)
                 raise
+            finally:
+                os.close(lifeline)
         reader, writer = await asyncio.open_connection(sock=ours)
         writer.write(frame(msgspec.msgpack.encode(Welcome(sys.path, sys.argv, max_result_bytes))))
-        return cls(process, reader, writer)
+        return cls(process, reader, writer, hold)
 
     @property
     def pid(self) -> int:
@@ -75,7 +86,14 @@ class Child:
 
     async def hear(self) -> Answer | None:
         """What it says next; ``None`` if it is gone."""
-        data = await read_frame(self._reader)
+        reading = asyncio.create_task(read_frame(self._reader))
+        try:
+            await asyncio.wait({reading, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+            # What it had said is on its way; a copy of it that a library in C made may keep the channel open.
+            await asyncio.wait({reading}, timeout=KILL_GRACE.total_seconds())
+            data = reading.result() if reading.done() else None
+        finally:
+            reading.cancel()
         return None if data is None else msgspec.msgpack.decode(data, type=Answer)
 
     def let_go(self) -> None:
@@ -83,26 +101,26 @@ class Child:
         self._writer.close()
 
     async def see_off(self) -> None:
-        """Let it end by itself, now that it has no job; kill it if it does not."""
+        """Let it end by itself, now that it has no job, and then what it has started; kill it if it does not."""
         self._writer.close()
         if not await self._ends_in_time():
             await self.kill()
+        _signal_group(self.pid, signal.SIGKILL)
 
     async def kill(self) -> None:
         """End it, and its whole process group."""
-        self._writer.close()
         _signal_group(self.pid, signal.SIGTERM)
         try:
             await self._ends_in_time()
         finally:
             # The child may be gone and its own children not; the group's number is theirs while one lives.
             _signal_group(self.pid, signal.SIGKILL)
+            self._writer.close()  # not before: a child whose channel closes grants its body no grace
         await self._process.wait()
 
     async def death(self) -> str:
         """How it ended, for people: it is gone, or about to be."""
         await self.see_off()
-        _signal_group(self.pid, signal.SIGKILL)  # what it had started must not go on beside the next attempt
         code = self._process.returncode
         if code is None or code >= 0:
             return f"its child process ended with exit code {code} before it had answered"

@@ -20,7 +20,12 @@ def describe(error: BaseException) -> str:
     if len(text) > MAX_CHARS:
         half = MAX_CHARS // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
-    return text
+    return encodable(text)
+
+
+def encodable(text: str) -> str:
+    """*text* with escapes for what UTF-8 cannot say: halves of surrogate pairs."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _beyond_ours(trace: TracebackType | None) -> TracebackType | None:

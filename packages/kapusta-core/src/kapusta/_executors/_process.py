@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
+import msgspec
+
 from .._clock import Clock
 from .._futures import resolve
 from .._naming import ImportPath
@@ -15,6 +17,12 @@ from ._messages import Answer, Job
 
 _BEGINNINGS: Final = 3
 """How many children in a row may end before a body begins until that counts as the body's crash."""
+
+
+class _NotBegun(msgspec.Struct, frozen=True):
+    """The child ended before the body began; *reason* says how."""
+
+    reason: str
 
 
 class ProcessExecutor:
@@ -35,6 +43,7 @@ class ProcessExecutor:
         self._environment = None if environment is None else dict(environment)
         self._idle: list[Child] = []
         self._busy = 0
+        self._closed = False
         self._spare: asyncio.Task[None] | None = None
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
@@ -52,32 +61,43 @@ class ProcessExecutor:
 
     def warm_up(self) -> None:
         """Start a child for a body that may come, unless one is idle or as many run as may."""
-        if self._spare is None and not self._idle and self._busy < self._most:
+        if self._spare is None and not self._idle and self._busy < self._most and not self._closed:
             self._spare = asyncio.create_task(self._start_spare())
 
     async def close(self) -> None:
+        self._closed = True
         if self._spare is not None:
             await asyncio.wait({self._spare})
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.see_off() for child in idle))
 
     async def _run(self, job: Job, attempt: Attempt, body: Body) -> Ended:
+        reason = ""
         for _ in range(_BEGINNINGS):
             try:
                 child = await self._take()
             except OSError as problem:
                 return Died(f"its child process could not be started: {problem}")
+            if body.stop_cause is not None:
+                await self._keep(child)
+                return Stopped(body.stop_cause)
             try:
                 ended = await _Conversation(child, self._clock, attempt, body).hold(job)
             except BaseException:
                 child.let_go()  # the event loop is coming down
                 raise
-            if ended is not None:
+            if not isinstance(ended, _NotBegun):
                 if not isinstance(ended, (TimedOut, Stopped, Died)):
-                    self._idle.append(child)
+                    await self._keep(child)
                 return ended
-            # The child was dead or dying, and the body had not begun: nothing has happened.
-        return Died(f"{_BEGINNINGS} child processes in a row ended before its body began")
+            reason = ended.reason  # nothing has happened yet: another child may do better
+        return Died(f"{reason}; it was the last of {_BEGINNINGS} in a row that ended before its body began")
+
+    async def _keep(self, child: Child) -> None:
+        if self._closed:
+            await child.see_off()
+        else:
+            self._idle.append(child)
 
     async def _take(self) -> Child:
         if self._spare is not None and not self._idle:
@@ -109,8 +129,8 @@ class _Conversation:
         self._verdict: asyncio.Future[TimedOut | Stopped] = asyncio.get_running_loop().create_future()
         self._begun = False
 
-    async def hold(self, job: Job) -> Ended | None:
-        """How the body ended; ``None`` if the child did before the body began."""
+    async def hold(self, job: Job) -> Ended | _NotBegun:
+        """How the body ended, or the child before the body began."""
         self._child.tell(job)
         with self._body.stoppable(lambda cause: resolve(self._verdict, Stopped(cause))):
             answer = await self._answer_or_verdict()
@@ -119,7 +139,7 @@ class _Conversation:
             return answer
         if answer is None:
             reason = await self._child.death()
-            return Died(reason) if self._begun else None
+            return Died(reason) if self._begun else _NotBegun(reason)
         if answer.returned is not None:
             return answer.returned
         return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")
@@ -147,6 +167,5 @@ class _Conversation:
         if timeout is None:
             return lambda: None
         end = self._clock.monotonic() + timeout.total_seconds()
-        return self._clock.call_at(
-            end, lambda: resolve(self._verdict, TimedOut(too_long(self._attempt)))
-        ).cancel
+        error = too_long(self._attempt, "the body" if self._begun else "importing it in a child process")
+        return self._clock.call_at(end, lambda: resolve(self._verdict, TimedOut(error))).cancel

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from aiomysql import IntegrityError  # type: ignore[import-untyped]  # the driver ships no types
 
-from kapusta.backend import Added, AddOutcome, NewTask, UniqueKey
+from kapusta.backend import Added, AddOutcome, NewTask, StoreError, UniqueKey
 
 from ..._rows import to_duration, to_microseconds
 from ._session import Session, Statement
@@ -125,6 +125,9 @@ def digest(unique: UniqueKey) -> bytes:
 
 
 def _row(task: NewTask) -> tuple[Any, ...]:
+    for what, most in (("queue", 255), ("token", 64), ("codec", 64)):
+        if len(text := getattr(task, what)) > most:
+            raise StoreError(f"NewTask({what}={text!r}) is longer than the {most} characters kept here")
     return (
         task.id,
         task.token.encode(),

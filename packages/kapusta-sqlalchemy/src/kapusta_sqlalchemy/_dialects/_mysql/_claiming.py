@@ -28,7 +28,7 @@ UPDATE {task_quoted} FORCE INDEX (PRIMARY) SET
 WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 _STARTED: Final = """
 PREPARE kapusta_started FROM CONCAT('
-SELECT {columns} FROM {task_quoted} WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
+SELECT {columns} FROM {task_quoted} FORCE INDEX (PRIMARY) WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 
 
 async def claim(session: Session, sql: Sql, looker: Looker, offset: int, request: ClaimRequest) -> Claims:

@@ -99,13 +99,10 @@ def _create_task(task: str, schema: str | None) -> None:
         schema=schema,
         **_options,
     )
-    whole = op.get_context().dialect.name in _mysql  # which has no partial indexes
-    sieve = ["status"] if whole else []
-    lane = [*sieve, "queue", "mode", "name", "rank", "eta", "id", "deadline"]
+    lane = ["status", "queue", "mode", "name", "rank", "eta", "id", "deadline"]
     _create_partial_index(task, "lane", lane, "status = 'pending'", schema)
-    _create_partial_index(
-        task, "deadline", [*sieve, "deadline"], "status = 'pending' AND deadline IS NOT NULL", schema
-    )
+    deadline = ["status", "deadline"]
+    _create_partial_index(task, "deadline", deadline, "status = 'pending' AND deadline IS NOT NULL", schema)
     _create_partial_index(task, "lease", ["lease_end"], "status = 'started'", schema)
     _create_partial_index(task, "finished", ["finished"], "finished IS NOT NULL", schema)
 
