@@ -193,6 +193,7 @@ async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(
         accident = reported(await here.accident(tidy, meanwhile=time_out), record_property)
 
         assert len(here.notes("cleared")) == 1
+        assert 0.5 <= accident.gone < 2
     assert accident.task.status is TaskStatus.timeout
 
 

@@ -36,6 +36,7 @@ class Child:
     ) -> None:
         self._process, self._reader, self._writer = process, reader, writer
         self._gone = asyncio.create_task(process.wait(), name=f"kapusta: child process {process.pid}")
+        self._word: asyncio.Task[bytes | None] | None = None
         self._gone.add_done_callback(lambda _: os.close(lifeline))
 
     @classmethod
@@ -86,14 +87,14 @@ class Child:
 
     async def hear(self) -> Answer | None:
         """What it says next; ``None`` if it is gone."""
-        reading = asyncio.create_task(read_frame(self._reader))
-        try:
-            await asyncio.wait({reading, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-            # What it had said is on its way; a copy of it that a library in C made may keep the channel open.
-            await asyncio.wait({reading}, timeout=KILL_GRACE.total_seconds())
-            data = reading.result() if reading.done() else None
-        finally:
-            reading.cancel()
+        if self._word is None:
+            self._word = asyncio.create_task(read_frame(self._reader), name=f"kapusta: word of {self.pid}")
+        await asyncio.wait({self._word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        # What it had said is on its way; a copy of it that a library in C made may keep the channel open.
+        await asyncio.wait({self._word}, timeout=KILL_GRACE.total_seconds())
+        if not self._word.done():
+            return None
+        data, self._word = self._word.result(), None
         return None if data is None else msgspec.msgpack.decode(data, type=Answer)
 
     def let_go(self) -> None:
@@ -111,12 +112,15 @@ class Child:
         """End it, and its whole process group."""
         _signal_group(self.pid, signal.SIGTERM)
         try:
-            await self._ends_in_time()
+            # A body that takes SIGTERM for its end, and clears up, gives an answer that nobody needs any more.
+            ends = {self._gone} if self._word is None else {self._gone, self._word}
+            grace = KILL_GRACE.total_seconds()
+            await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
             # The child may be gone and its own children not; the group's number is theirs while one lives.
             _signal_group(self.pid, signal.SIGKILL)
             self._writer.close()  # not before: a child whose channel closes grants its body no grace
-        await self._process.wait()
+        await asyncio.wait({self._gone})
 
     async def death(self) -> str:
         """How it ended, for people: it is gone, or about to be."""
@@ -132,11 +136,8 @@ class Child:
         return f"its child process was ended by signal {-code}, {name}{hint}"
 
     async def _ends_in_time(self) -> bool:
-        try:
-            await asyncio.wait_for(asyncio.shield(self._process.wait()), KILL_GRACE.total_seconds())
-        except TimeoutError:
-            return False
-        return True
+        await asyncio.wait({self._gone}, timeout=KILL_GRACE.total_seconds())
+        return self._gone.done()
 
 
 def _signal_group(pid: int, number: signal.Signals) -> None:
