@@ -1,4 +1,4 @@
-"""Everything that is run on this repository, one session each: `nox -s tests lint types imports isolated`.
+"""Everything that is run on this repository, one session each: `nox -s tests lint types imports isolated docs`.
 
 Needs Python, pip and the package registry. A session runs on the interpreter that runs nox; another one by name:
 `nox -s tests -P 3.13`. Environments are kept between runs, and installed again only when what they need has changed.
@@ -16,7 +16,7 @@ import nox
 nox.needs_version = ">=2024.4.15"
 nox.options.default_venv_backend = "uv|virtualenv"  # uv where it is there; virtualenv comes with nox
 nox.options.reuse_venv = "yes"
-nox.options.sessions = ["tests", "lint", "types", "imports", "isolated"]
+nox.options.sessions = ["tests", "lint", "types", "imports", "isolated", "docs"]
 
 ROOT = Path(__file__).parent
 DISTRIBUTIONS = ["kapusta-core", "kapusta-memory", "kapusta-sqlalchemy"]
@@ -99,6 +99,14 @@ def isolated(session: nox.Session) -> None:
             checks = shutil.copytree(scripts, away / f"{name}-checks")
             with session.chdir(empty):
                 run_outside(session, str(python), str(checks / script))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs; a warning, such as a link that leads nowhere, is an error."""
+    install(session, *editable(testing=True), "sphinx", "myst-parser", "furo")
+    words = ["--nitpicky", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"]
+    session.run("sphinx-build", *words, "docs", "build/docs")
 
 
 @nox.session

@@ -26,6 +26,11 @@ def _jsonfile(folder: Path) -> OpenBackend:
     return lambda clock: JsonFileCRUD(path, clock=clock)
 
 
+def _mysql(url: str) -> OpenBackend:
+    prefix = f"story_{next(_files)}_"
+    return lambda clock: AlchemyCRUD(url, clock=clock, table_prefix=prefix)
+
+
 @pytest.mark.parametrize(
     ("new_storage", "examples"),
     [(lambda _: handles_to_one_store(), 40), (_sqlite, 20), (_jsonfile, 40)],
@@ -36,3 +41,8 @@ def test_a_backend_does_what_the_model_does(
 ) -> None:
     """Whatever is asked of two handles in turn, the answers and the tasks are those of the plainest store."""
     hold_against_model(lambda: new_storage(tmp_path), examples=examples)
+
+
+def test_mysql_does_what_the_model_does(mysql_url: str) -> None:
+    """The same of MariaDB and MySQL; each story has tables of its own."""
+    hold_against_model(lambda: _mysql(mysql_url), examples=10)

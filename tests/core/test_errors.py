@@ -141,7 +141,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "MissingPluginError": (
         {"wanted": "sqlite", "distribution": "kapusta-sqlalchemy", "broken": ("acme (boom)",)},
-        ["'sqlite' comes with 'kapusta-sqlalchemy'", "acme (boom)", "pip install kapusta-sqlalchemy"],
+        [
+            "'sqlite' comes with 'kapusta-sqlalchemy'",
+            "acme (boom)",
+            "Mend it: pip install --force-reinstall kapusta-sqlalchemy",
+        ],
         ImportError,
     ),
     "DuplicateBackendError": (
@@ -149,6 +153,15 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         [
             "Backend 'memory' is provided by more than one distribution: acme-kapusta, kapusta-memory.",
             "Uninstall all",
+        ],
+        KapustaError,
+    ),
+    "BackendTooNewError": (
+        {"backend": "acme_kapusta.AcmeCRUD", "needs": 2, "speaks": 1},
+        [
+            "acme_kapusta.AcmeCRUD was written for version 2",
+            "this kapusta-core speaks version 1",
+            "pip install --upgrade kapusta-core",
         ],
         KapustaError,
     ),

@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 
 from tests.architecture.tree import ROOT, distributions
 
@@ -30,11 +31,12 @@ DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name != "decisions")
 LONGEST = 60  # seconds for one command
 
-_FENCE = re.compile(r"^```([\w{}-]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 _NOT_RUN = re.compile(r"# not run: (.*)\n")
 _SET_UP = ("mkdir ", "cd ", "python3 -m venv ", "pip install ", "pip uninstall ")
 _WORKER = "python -m kapusta worker "
+_KILLED = re.compile(r"(.*) & sleep [\d.]+; kill -9 \$!")
 _RUNNER = Path(__file__).with_name("run_parts.py")
 _BIN = Path(sys.executable).parent
 
@@ -127,6 +129,8 @@ class Walk:
                 check_set_up(line)
             elif line.startswith(_WORKER):
                 workers.enter_context(self._worker(line))
+            elif killed := _KILLED.fullmatch(line):
+                self._kill(block, killed[1], (expected or "").splitlines()[0])
             else:
                 self._checked(block, ["bash", "-c", line], expected if line == lines[-1] else None)
 
@@ -142,11 +146,33 @@ class Walk:
             timeout=LONGEST,
             check=False,
         )
-        where = f"{self.page.relative_to(ROOT)}:{block.line}"
+        where = self._where(block)
         assert ran.returncode == 0, f"{where} ended with {ran.returncode}:\n{ran.stdout}"
         if expected is not None:
             wanted = ".*".join(map(re.escape, expected.split("...")))
             assert re.fullmatch(wanted, ran.stdout, re.DOTALL), f"{where} printed:\n{ran.stdout}"
+
+    def _kill(self, block: Block, command: str, first: str) -> None:
+        """Where the page waits for a moment, wait for the first line that it shows: a busy machine takes its time."""
+        with subprocess.Popen(
+            ["bash", "-c", f"exec {command}"],
+            cwd=self.folder,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as victim:
+            too_late = Timer(LONGEST, victim.kill)
+            too_late.start()
+            try:
+                assert victim.stdout is not None
+                printed = victim.stdout.readline()
+            finally:
+                too_late.cancel()
+                victim.kill()
+        assert printed == f"{first}\n", f"{self._where(block)} printed:\n{printed}"
+
+    def _where(self, block: Block) -> str:
+        return f"{self.page.relative_to(ROOT)}:{block.line}"
 
     def _run_parts(self) -> None:
         for block in self._parts:
@@ -172,7 +198,12 @@ class Walk:
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        return {**kept, "PATH": f"{_BIN}:{kept['PATH']}", "PYTHONPATH": str(self.folder)}
+        return {
+            **kept,
+            "PATH": f"{_BIN}:{kept['PATH']}",
+            "PYTHONPATH": str(self.folder),
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def _check_that_files_were_used(self, blocks: list[Block]) -> None:
         for file in {block.file for block in blocks if block.file and block.file.endswith(".py")}:

@@ -12,7 +12,7 @@ import pytest
 from tests.architecture.tree import ROOT
 from tests.docs.pages import DOCS, PAGES, Walk, blocks_of
 
-FEWEST_SNIPPETS = 30
+FEWEST_SNIPPETS = 22
 FEWEST_COMMANDS = 20
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from sqlalchemy import make_url
 
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.servers.mariadb import ask
 
 
 @pytest.fixture
@@ -23,3 +25,13 @@ async def other(store: AlchemyCRUD, mysql_url: str) -> AsyncIterator[AlchemyCRUD
     await crud.startup()
     yield crud
     await crud.shutdown()
+
+
+@pytest.fixture
+def lesser_url(mysql_url: str) -> Iterator[str]:
+    """The URL for a user who may read and write rows in this database, and make nothing."""
+    url = make_url(mysql_url)
+    ask(mysql_url, "CREATE USER lesser IDENTIFIED BY 'secret'")
+    ask(mysql_url, f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{url.database}`.* TO lesser")
+    yield url.set(username="lesser", password="secret").render_as_string(hide_password=False)
+    ask(mysql_url, "DROP USER lesser")

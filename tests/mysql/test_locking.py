@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from contextlib import closing
 from datetime import timedelta
+from typing import Any
 
 import pymysql
 import pytest
@@ -20,6 +21,7 @@ from kapusta.backend import (
     UniqueKey,
 )
 from kapusta_sqlalchemy import AlchemyCRUD
+from kapusta_sqlalchemy._dialects._mysql import _session
 from tests.servers.mariadb import connect
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
@@ -74,6 +76,71 @@ async def test_a_lane_that_others_hold_does_not_hide_the_next(store: AlchemyCRUD
 
         assert [task.id for task in claims.tasks] == [task.id for task in second[:10]]
         cursor.execute("ROLLBACK")
+
+
+async def test_a_crowd_that_others_hold_does_not_hide_what_is_behind_it(
+    store: AlchemyCRUD, mysql_url: str
+) -> None:
+    """However many rows of a lane are locked, the claim finds the one behind them; when all are, it finds none."""
+    tasks = [new() for _ in range(1_000)]
+    await store.add_tasks(tasks)
+    with closing(connect(mysql_url)) as stranger, stranger.cursor() as cursor:
+        cursor.execute("BEGIN")
+        locking = "SELECT * FROM kapusta_task FORCE INDEX (PRIMARY) WHERE id IN ({}) FOR UPDATE"
+        cursor.execute(locking.format(", ".join(str(task.id) for task in tasks[:-1])))
+
+        behind = (await store.claim_tasks(claim(3))).tasks
+        async with asyncio.timeout(1):
+            nothing = (await store.claim_tasks(claim(3))).tasks
+
+        assert [task.id for task in behind] == [tasks[-1].id]
+        assert list(nothing) == []
+        cursor.execute("ROLLBACK")
+
+
+async def test_the_end_of_a_lane_hides_nothing_of_the_next(store: AlchemyCRUD, other: AlchemyCRUD) -> None:
+    """Of many lanes side by side, each is emptied at once by a claimer of its own, and none finds it empty."""
+    for _ in range(5):
+        tasks = [new(name=f"name-{n:02}") for n in range(30)]
+        await store.add_tasks(tasks)
+
+        claims = await asyncio.gather(
+            *(
+                (store, other)[n % 2].claim_tasks(claim(names=frozenset({task.name})))
+                for n, task in enumerate(tasks)
+            )
+        )
+
+        assert [[task.id for task in each.tasks] for each in claims] == [[task.id] for task in tasks]
+
+
+async def test_a_conflict_in_the_middle_of_a_claim_loses_nothing(
+    store: AlchemyCRUD, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the first lane gave something and the second a deadlock, the claim answers what the first gave.
+
+    The lane of high priority has one task; by the time of the grip, the second is gone.
+    """
+    first, gone, second = new(priority=5), new(priority=5), new()
+    await store.add_tasks([first, gone, second])
+    send, grips = _session._send, 0
+
+    async def deadlocking(driver: Any, packet: bytes) -> list[Any]:
+        nonlocal grips
+        if b"GROUP_CONCAT" in packet:
+            grips += 1
+            if grips == 2:
+                raise pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock")
+            await send(driver, b"DELETE FROM kapusta_task WHERE id = %d" % gone.id)
+        return await send(driver, packet)
+
+    monkeypatch.setattr(_session, "_send", deadlocking)
+
+    claims = await store.claim_tasks(claim(2))
+
+    assert grips == 2
+    assert [task.id for task in claims.tasks] == [first.id]
+    assert [task.id for task in (await store.claim_tasks(claim(2))).tasks] == [second.id]
 
 
 async def test_four_claimers_share_all_that_is_due(mysql_url: str) -> None:

@@ -15,15 +15,16 @@ from tests.processes.workers import Program
 
 
 class Site:
-    """One SQLite file, the processes that work on it, and a Kapusta that launches and runs nothing.
+    """A store, by default one SQLite file, the processes that work on it, and a Kapusta that launches and runs nothing.
 
     Attributes:
-        folder: where the file is, and where bodies leave notes.
+        folder: where bodies leave notes, and where the file is.
+        url: the store's.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str | None = None) -> None:
         self.folder = folder
-        self.url = f"sqlite+aiosqlite:///{folder}/tasks.db"
+        self.url = url or f"sqlite+aiosqlite:///{folder}/tasks.db"
         self.kapusta = Kapusta(self.url)
         self._programs: list[Program] = []
 

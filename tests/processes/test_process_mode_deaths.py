@@ -229,7 +229,7 @@ async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(
             await eventually(lambda: here.notes("sleeps"), "it has a child")
             return time.time()
 
-        task = here.task(bodies.start_a_child_and_sleep, timeout=2)
+        task = here.task(bodies.start_a_child_and_sleep, timeout=1)
         accident = reported(await here.accident(task, meanwhile=time_out), record_property)
         [[_, _, grandchild]] = here.notes("sleeps")
 

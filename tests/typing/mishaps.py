@@ -7,6 +7,7 @@ from typing import assert_type
 from kapusta import (
     ArgumentError,
     BackendNotFoundError,
+    BackendTooNewError,
     BrokenPluginError,
     DuplicateBackendError,
     DuplicateTaskError,
@@ -119,6 +120,7 @@ def of_the_surroundings(
     plugin: MissingPluginError,
     duplicate: DuplicateBackendError,
     broken: BrokenPluginError,
+    newer: BackendTooNewError,
     guard: MissingMainGuardError,
     busy: StillBusyError,
 ) -> None:
@@ -127,5 +129,6 @@ def of_the_surroundings(
     assert_type(plugin.distribution, str)
     assert_type(duplicate.distributions, tuple[str, ...])
     assert_type((broken.distribution, broken.problem), tuple[str, str])
+    assert_type((newer.backend, newer.needs, newer.speaks), tuple[str, int, int])
     assert_type(guard.module, str)
     assert_type((busy.busy, busy.seconds), tuple[tuple[str, ...], float])

@@ -18,8 +18,16 @@ if FALL == "segfault":
     ctypes.string_at(0)
 if FALL == "sleep":
     time.sleep(60)
+if FALL == "slow":
+    time.sleep(1.2)
 
 
 def body(folder: str) -> str:
     """Never begins where the import fails."""
     return "done"
+
+
+def nap(seconds: float) -> int:
+    """Take a while, and tell which process this is."""
+    time.sleep(seconds)
+    return os.getpid()

@@ -11,6 +11,7 @@ from ._enums import OnCrash, TaskExecutionMode, TaskStatus
 from ._errors import (
     ArgumentError,
     BackendNotFoundError,
+    BackendTooNewError,
     BrokenPluginError,
     DuplicateBackendError,
     DuplicateTaskError,
@@ -48,6 +49,7 @@ from .types import Seconds, TaskId
 __all__ = [
     "ArgumentError",
     "BackendNotFoundError",
+    "BackendTooNewError",
     "Backoff",
     "BaseCRUD",
     "BrokenPluginError",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ._plugins import Plugins
+    from ._records import Capabilities
+
+from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,14 +59,50 @@ def _backends(_: argparse.Namespace) -> int:
 
     plugins = installed()
     for distribution, backend in plugins.backends:
-        schemes = ", ".join(f"{scheme}://" for scheme in backend.schemes)
-        exports = ", ".join(backend.exports) or "-"
-        print(f"{backend.name}  from {distribution}  URLs: {schemes}  names: {exports}")  # noqa: T201 - its output
+        exports = f", names: {', '.join(backend.exports)}" if backend.exports else ""
+        print(f"{backend.name}, from {distribution}{exports}")  # noqa: T201 - its output
+        for schemes, facts in _by_facts(plugins, backend.schemes):
+            print(f"  {', '.join(f'{scheme}://' for scheme in schemes)}")  # noqa: T201 - its output
+            print(f"    {facts}")  # noqa: T201 - its output
     for broken in plugins.broken:
         print(f"broken: {broken}")  # noqa: T201 - its output
     if not plugins.backends:
         print("No backend is installed. Try: pip install kapusta-sqlalchemy")  # noqa: T201 - its output
     return 1 if plugins.broken else 0
+
+
+def _by_facts(plugins: Plugins, schemes: Sequence[str]) -> Iterator[tuple[list[str], str]]:
+    """The schemes whose stores have the same capabilities, and these, for people."""
+    found: dict[str, list[str]] = {}
+    for scheme in schemes:
+        found.setdefault(_facts(plugins, scheme), []).append(scheme)
+    for facts, alike in found.items():
+        yield alike, facts
+
+
+def _facts(plugins: Plugins, scheme: str) -> str:
+    """The capabilities of a store, as its handle states them: making one opens nothing."""
+    from ._errors import StoreUrlError
+
+    try:
+        try:
+            handle = plugins.from_url(f"{scheme}:///kapusta")
+        except StoreUrlError:
+            handle = plugins.from_url(f"{scheme}://")  # some kinds of store have no path
+    except Exception as problem:  # noqa: BLE001 - a plugin may raise anything, and the others are still to be listed
+        return f"capabilities unknown: {problem}"
+    return _in_words(handle.capabilities)
+
+
+def _in_words(capabilities: Capabilities) -> str:
+    facts = {name: getattr(capabilities, name) for name in capabilities.__struct_fields__}
+    words = [name.replace("_", " ") for name, value in facts.items() if value is True]
+    words += [
+        f"{name.replace('_', ' ')} {value / timedelta(milliseconds=1):g} ms"
+        for name, value in facts.items()
+        if isinstance(value, timedelta)
+    ]
+    return ", ".join(words)
 
 
 def _count(text: str) -> int:

@@ -29,7 +29,6 @@ from ._naming import ImportPath
 from ._role import importing_user_code
 from ._task import Task
 
-
 _PID: Final = os.getpid()
 
 
@@ -44,7 +43,7 @@ def main(descriptor: int, lifeline: int) -> None:
     if data is None:
         return  # the parent is gone
     welcome = msgspec.msgpack.decode(data, type=Welcome)
-    sys.path[:], sys.argv[:] = welcome.path, welcome.argv
+    sys.argv[:] = [os.fsdecode(word) for word in welcome.argv]
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_listen, args=(channel, jobs, busy), daemon=True).start()
@@ -86,7 +85,9 @@ def _say(channel: socket.socket, answer: Answer) -> None:
 def _flush() -> None:
     """What a body has printed is seen now, and not when this process ends one day."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(AttributeError, OSError, ValueError):  # there is none, nobody reads it, or the body closed it
+        with suppress(
+            AttributeError, OSError, ValueError
+        ):  # there is none, nobody reads it, or the body closed it
             stream.flush()
 
 
@@ -133,7 +134,3 @@ def _end_with_parent(lifeline: int) -> None:
         fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -53,7 +53,11 @@ class BaseCRUD(ABC):
     """
 
     protocol: ClassVar[int] = 1
-    """The version of this page that the class was written for."""
+    """The version of this page that the class was written for; a class of another distribution states it itself.
+
+    A core that speaks an earlier version refuses the class with `BackendTooNewError`; one that speaks a later
+    version takes it.
+    """
 
     capabilities: Capabilities = Capabilities()
     """Facts about this store; see `Capabilities`."""

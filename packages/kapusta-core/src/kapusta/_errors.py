@@ -301,12 +301,15 @@ class StoreNotMigratedError(StoreError):
 class BackendNotFoundError(KapustaError, LookupError):
     """No installed plugin provides a backend for a URL or a name."""
 
-    def __init__(self, *, wanted: str, known: Sequence[str], broken: Sequence[str]) -> None:
-        self.wanted, self.known, self.broken = wanted, tuple(known), tuple(broken)
+    def __init__(
+        self, *, wanted: str, known: Sequence[str], broken: Sequence[str], meant: str | None = None
+    ) -> None:
+        self.wanted, self.known, self.broken, self.meant = wanted, tuple(known), tuple(broken), meant
         have = ", ".join(known) or "none"
         sick = f" Broken plugins: {'; '.join(broken)}." if broken else ""
+        slip = f" Did you mean {meant}?" if meant else ""
         super().__init__(
-            f"No installed backend provides '{wanted}'. Installed: {have}.{sick} "
+            f"No installed backend provides '{wanted}'. Installed: {have}.{sick}{slip} "
             f"Install the distribution that provides it, or check the spelling."
         )
 
@@ -318,7 +321,8 @@ class MissingPluginError(BackendNotFoundError, ImportError):
         super().__init__(wanted=wanted, known=(), broken=broken)
         self.distribution = distribution
         sick = f" (broken: {'; '.join(broken)})" if broken else ""
-        self.args = (f"'{wanted}' comes with '{distribution}'{sick}. Install it: pip install {distribution}",)
+        how = "Mend it: pip install --force-reinstall" if broken else "Install it: pip install"
+        self.args = (f"'{wanted}' comes with '{distribution}'{sick}. {how} {distribution}",)
         self.msg = self.args[0]
 
 
@@ -340,6 +344,17 @@ class BrokenPluginError(KapustaError, ImportError):
         self.distribution, self.problem = distribution, problem
         super().__init__(
             f"The plugin of distribution '{distribution}' is broken: {problem}. Upgrade or uninstall it."
+        )
+
+
+class BackendTooNewError(KapustaError):
+    """A backend was written for a later version of the protocol than this core speaks."""
+
+    def __init__(self, *, backend: str, needs: int, speaks: int) -> None:
+        self.backend, self.needs, self.speaks = backend, needs, speaks
+        super().__init__(
+            f"{backend} was written for version {needs} of the backend protocol, and this kapusta-core speaks "
+            f"version {speaks}. Run: pip install --upgrade kapusta-core"
         )
 
 

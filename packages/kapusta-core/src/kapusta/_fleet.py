@@ -56,6 +56,7 @@ class _Fleet:
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
             _log.warning("%s again: stopping at once.", number.name)
+            self._code = 128 + number
         self._send(signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM)
         self._stopping.set()
 
@@ -68,7 +69,12 @@ class _Fleet:
         deaths = 0
         while not self._stopping.is_set():
             began = _clock.monotonic()
-            code = await self._run_one()
+            try:
+                code = await self._run_one()
+            except OSError as problem:
+                code, end = None, f"could not be started: {problem}"
+            else:
+                end = _end(code)
             if self._stopping.is_set():
                 return
             if code == EXIT_TARGET:
@@ -78,7 +84,9 @@ class _Fleet:
                 return
             deaths = 1 if _clock.monotonic() - began > _SETTLED.total_seconds() else deaths + 1
             pause = _RESTARTS.delay(deaths, 1.0)
-            _log.error("Worker process %s ended with code %s; the next one starts in %s.", place, code, pause)
+            _log.error(
+                "Worker process %s %s; the next one starts in %g s.", place, end, pause.total_seconds()
+            )
             await self._pause(pause)
 
     async def _run_one(self) -> int:
@@ -113,3 +121,13 @@ class _Fleet:
         finally:
             timer.cancel()
             stopping.cancel()
+
+
+def _end(code: int) -> str:
+    """How a process ended, for people."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was ended by signal {-code}, {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -13,6 +14,8 @@ from ._crud import BaseCRUD
 
 PROJECT: Final = "kapusta"
 """The pluggy project, and the entry-point group that plugins register under."""
+
+_SCHEME: Final = re.compile(r"[\w.+-]+")
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -39,6 +42,16 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
     schemes: tuple[str, ...]
     from_url: Callable[[str, Clock | None], BaseCRUD]
     exports: dict[str, Callable[[], object]] = {}
+
+    def __post_init__(self) -> None:
+        schemes: object = self.schemes
+        if isinstance(schemes, str):
+            raise TypeError(
+                f"Backend(schemes={schemes!r}) is text. Write a tuple, with its comma: ({schemes!r},)"
+            )
+        for scheme in self.schemes:
+            if not _SCHEME.fullmatch(scheme):
+                raise ValueError(f"Backend(schemes=...) holds {scheme!r}. Write what stands before '://'")
 
 
 @_spec

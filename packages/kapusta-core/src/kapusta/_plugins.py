@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
-from typing import Final
+from typing import Final, TypeAlias
 
 import pluggy
 
@@ -22,16 +23,18 @@ from ._errors import (
 )
 from ._hookspecs import PROJECT, Backend
 
-DISTRIBUTIONS: Final = {
-    "AlchemyCRUD": "kapusta-sqlalchemy",
+SCHEMES: Final = {
     "sqlite": "kapusta-sqlalchemy",
     "postgresql": "kapusta-sqlalchemy",
     "mysql": "kapusta-sqlalchemy",
     "mariadb": "kapusta-sqlalchemy",
-    "MemoryCRUD": "kapusta-memory",
     "memory": "kapusta-memory",
 }
-"""Hints: which distribution brings a name or a scheme. The only place where core names a distribution."""
+NAMES: Final = {"AlchemyCRUD": "kapusta-sqlalchemy", "MemoryCRUD": "kapusta-memory"}
+"""Hints: which distribution brings a scheme or a name. The only place where core names a distribution."""
+
+Offer: TypeAlias = tuple[str, str, Backend]
+"""A scheme or a name, the distribution that provides it, and the backend."""
 
 
 class Plugins:
@@ -44,9 +47,10 @@ class Plugins:
         """What could not be loaded; the others work all the same."""
         found = importlib.metadata.entry_points(group=PROJECT) if entry_points is None else entry_points
         for entry_point in found:
-            distribution = entry_point.dist.name if entry_point.dist else entry_point.value
+            distribution = _named(entry_point)
             try:
                 backends = _asked(_loaded(entry_point, distribution), distribution)
+                self._refuse_second_claims(distribution, backends)
             except BrokenPluginError as problem:
                 self.broken.append(problem)
             else:
@@ -59,6 +63,7 @@ class Plugins:
             StoreUrlError: it is no URL.
             BackendNotFoundError, MissingPluginError: nothing installed provides its scheme.
             DuplicateBackendError: two distributions do.
+            BrokenPluginError: what provides it made something else.
         """
         scheme, separator, _ = url.partition("://")
         if not separator:
@@ -67,10 +72,15 @@ class Plugins:
                 problem="names no kind of store",
                 remedy=f"It begins with one of: {', '.join(self._schemes()) or 'none, as no backend is installed'}.",
             )
-        backend = self._only(
-            scheme, [(who, each) for who, each in self.backends if scheme in each.schemes], self._schemes()
-        )
-        return backend.from_url(url, clock)
+        offers = [(each, who, backend) for who, backend in self.backends for each in backend.schemes]
+        distribution, backend = self._only(scheme, offers, SCHEMES, self._schemes())
+        handle: object = backend.from_url(url, clock)
+        if not isinstance(handle, BaseCRUD):
+            raise BrokenPluginError(
+                distribution=distribution,
+                problem=f"for '{scheme}://' it made {handle!r}, which is no BaseCRUD",
+            )
+        return handle
 
     def export(self, name: str) -> object:
         """What a plugin gives for ``from kapusta import name``.
@@ -79,24 +89,44 @@ class Plugins:
             BackendNotFoundError, MissingPluginError: nothing installed provides it.
             DuplicateBackendError: two distributions do.
         """
-        named = [(who, each) for who, each in self.backends if name in each.exports]
-        return self._only(name, named, [n for _, each in self.backends for n in each.exports]).exports[name]()
+        offers = [(each, who, backend) for who, backend in self.backends for each in backend.exports]
+        _, backend = self._only(name, offers, NAMES, sorted({each for each, _, _ in offers}))
+        return backend.exports[name]()
 
-    def _only(self, wanted: str, found: list[tuple[str, Backend]], known: Sequence[str]) -> Backend:
+    def _only(
+        self, wanted: str, offers: list[Offer], hints: Mapping[str, str], known: Sequence[str]
+    ) -> tuple[str, Backend]:
+        found = [(who, backend) for each, who, backend in offers if each == wanted]
         if len(found) > 1:
             raise DuplicateBackendError(wanted=wanted, distributions=sorted(who for who, _ in found))
         if found:
-            return found[0][1]
-        hint = DISTRIBUTIONS.get(wanted.partition("+")[0])
+            return found[0]
+        hint = hints.get(wanted.partition("+")[0])
         if hint and all(who != hint for who, _ in self.backends):
-            raise MissingPluginError(wanted=wanted, distribution=hint, broken=self._problems())
-        raise BackendNotFoundError(wanted=wanted, known=sorted(known), broken=self._problems())
+            raise MissingPluginError(wanted=wanted, distribution=hint, broken=self._problems(of=hint))
+        homes = {**hints, **{each: who for each, who, _ in offers}}
+        raise BackendNotFoundError(
+            wanted=wanted, known=known, broken=self._problems(), meant=_meant(wanted, homes)
+        )
+
+    def _refuse_second_claims(self, distribution: str, backends: Sequence[Backend]) -> None:
+        # Of another distribution's claims the user is told when it matters, as either may be the one to keep.
+        own = [*(each for who, each in self.backends if who == distribution), *backends]
+        claims = Counter(
+            claim for each in own for claim in (*(f"{s}://" for s in each.schemes), *each.exports)
+        )
+        for claim, times in claims.items():
+            if times > 1:
+                problem = f"it provides '{claim}' {times} times"
+                raise BrokenPluginError(distribution=distribution, problem=problem)
 
     def _schemes(self) -> list[str]:
         return sorted({f"{scheme}://" for _, backend in self.backends for scheme in backend.schemes})
 
-    def _problems(self) -> list[str]:
-        return [f"{each.distribution} ({each.problem})" for each in self.broken]
+    def _problems(self, *, of: str | None = None) -> list[str]:
+        return [
+            f"{each.distribution} ({each.problem})" for each in self.broken if of in (None, each.distribution)
+        ]
 
 
 _installed: Plugins | None = None
@@ -122,7 +152,23 @@ def export(name: str, *, module: str) -> object:
     except MissingPluginError:
         raise  # an ImportError: `from kapusta import ...` would swallow the text of an AttributeError
     except BackendNotFoundError as problem:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}") from problem
+        meant = f". Did you mean {problem.meant}?" if problem.meant else ""
+        raise AttributeError(f"module {module!r} has no attribute {name!r}{meant}") from problem
+
+
+def _named(entry_point: importlib.metadata.EntryPoint) -> str:
+    # What an interrupted installation left behind may have entry points and no metadata, so no name.
+    named = entry_point.dist is not None and "Name" in entry_point.dist.metadata
+    return entry_point.dist.name if entry_point.dist and named else entry_point.value
+
+
+def _meant(wanted: str, homes: Mapping[str, str]) -> str | None:
+    """Which of these names *wanted* may be a slip for, and who provides it."""
+    import difflib
+
+    for near in difflib.get_close_matches(wanted, homes, n=1, cutoff=0.7):
+        return f"'{near}', which '{homes[near]}' provides"
+    return None
 
 
 def _loaded(entry_point: importlib.metadata.EntryPoint, distribution: str) -> ModuleType:

@@ -11,11 +11,12 @@ import sys
 from functools import reduce
 from typing import Final
 
-from ._errors import TargetError
+from ._errors import MissingMainGuardError, StoreError, TargetError
 from ._kapusta import Kapusta
 from ._role import importing_user_code
 
 EXIT_TARGET: Final = 78  # EX_CONFIG of sysexits.h: starting again would not help
+EXIT_STORE: Final = 75  # EX_TEMPFAIL: it may help
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 _log: Final = logging.getLogger("kapusta")
 
@@ -43,6 +44,12 @@ def load(target: str) -> Kapusta:
             found = reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as problem:
         raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
+    except MissingMainGuardError as problem:
+        does = f'does its work when it is imported: {problem.action} was called outside of `if __name__ == "__main__":`'
+        raise TargetError(target=target, problem=does) from problem
+    except SystemExit as problem:
+        does = f"cannot be loaded: importing '{module}' ended in sys.exit({problem.code!r})"
+        raise TargetError(target=target, problem=does) from problem
     if not isinstance(found, Kapusta):
         raise TargetError(target=target, problem=f"is a {type(found).__name__}, not a Kapusta")
     return found
@@ -58,7 +65,11 @@ def serve(target: str, *, lifeline: int | None = None) -> int:
     except TargetError as problem:
         _log.error("%s", problem)
         return EXIT_TARGET
-    return asyncio.run(_serve(kapusta, lifeline))
+    try:
+        return asyncio.run(_serve(kapusta, lifeline))
+    except StoreError as problem:
+        _log.error("%s", problem)
+        return EXIT_STORE
 
 
 async def _serve(kapusta: Kapusta, lifeline: int | None) -> int:
@@ -71,10 +82,15 @@ async def _serve(kapusta: Kapusta, lifeline: int | None) -> int:
         _log.info("%s: letting running tasks finish; once more stops at once.", number.name)
         stop.set()
 
+    def on_end_of_leader(lifeline: int) -> None:
+        loop.remove_reader(lifeline)  # it stays at its end, and would be reported again and again
+        _log.info("The leading process is gone: letting running tasks finish.")
+        stop.set()
+
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
     if lifeline is not None:
-        loop.add_reader(lifeline, stop.set)
+        loop.add_reader(lifeline, on_end_of_leader, lifeline)
     starting = asyncio.ensure_future(kapusta.startup())
     stopping = asyncio.ensure_future(stop.wait())
     try:

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from ._backoff import Backoff
 from ._crud import BaseCRUD
-from ._errors import StoreUnavailableError
+from ._errors import BackendTooNewError, StoreUnavailableError
 from ._records import (
     Added,
     Change,
@@ -38,6 +38,7 @@ class Store:
     """
 
     def __init__(self, crud: BaseCRUD, *, timeout: timedelta, outage_after: timedelta) -> None:
+        _refuse_newer(crud)
         self.crud = crud
         self.clock = crud.clock
         self._timeout = timeout.total_seconds()
@@ -48,6 +49,7 @@ class Store:
 
     def change_backend(self, crud: BaseCRUD) -> None:
         """From now on call another backend, by its clock; nothing runs on the one before."""
+        _refuse_newer(crud)
         self.crud, self.clock = crud, crud.clock
         self._failing_since = None
         self.start_reach()
@@ -183,3 +185,12 @@ class _Deadline:
             self._timer = self._call_at(self._monotonic() + self._slice, self._tick)
         else:
             self._call.cancel()
+
+
+def _refuse_newer(crud: BaseCRUD) -> None:
+    # An older backend is welcome: the protocol grows only by what has a default.
+    if crud.protocol > BaseCRUD.protocol:
+        kind = type(crud)
+        raise BackendTooNewError(
+            backend=f"{kind.__module__}.{kind.__qualname__}", needs=crud.protocol, speaks=BaseCRUD.protocol
+        )

@@ -49,7 +49,7 @@ class AlchemyCRUD(BaseCRUD):
     Args:
         url_or_engine: ``"sqlite+aiosqlite:///tasks.db"`` (plain ``sqlite:///`` means the same), an SQLAlchemy
             URL, or an ``AsyncEngine`` of yours, which is used as it is and never disposed. From a URL a handle
-            opens at most three connections, and one more to listen; a listening worker has two handles.
+            opens at most three connections, on PostgreSQL five, and one more to listen; a worker has two handles.
         clock: for tests that move time.
         migrate: whether ``startup()`` may create and migrate the tables.
         table_prefix: what the names of the tables begin with.

@@ -63,25 +63,31 @@ async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool)
 
     Raises:
         StoreTooNewError: a newer version has migrated it, so far that this code must not use it.
-        StoreNotMigratedError: it must be migrated, and *migrate* is false.
+        StoreNotMigratedError: it must be migrated, and *migrate* is false, or this user may not.
     """
     shown = engine.url.render_as_string(hide_password=True)
     async with engine.connect() as connection:
         found = await read_identity(connection, dialect.tables)
     if not _is_to_migrate(found, shown):
         return
+    refusal = StoreNotMigratedError(
+        store=shown,
+        found=None if found is None else str(found.schema_version),
+        needs=str(SCHEMA_VERSION),
+        command=_command(shown, dialect.tables),
+    )
     if not migrate:
-        raise StoreNotMigratedError(
-            store=shown,
-            found=None if found is None else str(found.schema_version),
-            needs=str(SCHEMA_VERSION),
-            command=_command(shown, dialect.tables),
-        )
-    async with engine.connect() as connection, dialect.migrating(connection):
-        # Somebody else may have been faster while we waited for the lock.
-        found = await read_identity(connection, dialect.tables)
-        if _is_to_migrate(found, shown):
-            await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
+        raise refusal
+    try:
+        async with engine.connect() as connection, dialect.migrating(connection):
+            # Somebody else may have been faster while we waited for the lock.
+            found = await read_identity(connection, dialect.tables)
+            if _is_to_migrate(found, shown):
+                await connection.run_sync(_create if found is None else _upgrade, dialect.tables)
+    except dialect.errors as error:
+        if dialect.forbids(error):
+            raise refusal from error
+        raise
 
 
 def _command(shown: str, tables: Tables) -> str:

@@ -16,6 +16,11 @@ import msgspec
 from ._frames import frame, read_frame
 from ._messages import Answer, Job, Welcome
 
+_PROGRAM: Final = (
+    "import sys; sys.path[:] = sys.argv[3:]; from kapusta._child import main; main(*map(int, sys.argv[1:3]))"
+)
+"""What a child begins with: before anything else it imports from where its parent does, and nowhere else."""
+
 KILL_GRACE: Final = timedelta(seconds=2)
 """How long a child has between SIGTERM and SIGKILL, and to end when its work is over, in real time."""
 
@@ -48,27 +53,30 @@ class Child:
         """
         ours, theirs = socket.socketpair()
         lifeline, hold = os.pipe()
-        with theirs:
-            try:
+        try:
+            with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable,
-                    "-m",
-                    "kapusta._child",
+                    "-c",
+                    _PROGRAM,
                     str(theirs.fileno()),
                     str(lifeline),
+                    *(entry for entry in sys.path if isinstance(entry, str)),
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), lifeline),
                     env=environment,
                     start_new_session=True,
                 )
-            except BaseException:
-                ours.close()
-                os.close(hold)
-                raise
-            finally:
-                os.close(lifeline)
-        reader, writer = await asyncio.open_connection(sock=ours)
-        writer.write(frame(msgspec.msgpack.encode(Welcome(sys.path, sys.argv, max_result_bytes))))
+            reader, writer = await asyncio.open_connection(sock=ours)
+        except BaseException:
+            ours.close()
+            os.close(hold)
+            raise
+        finally:
+            os.close(lifeline)
+        writer.write(
+            frame(msgspec.msgpack.encode(Welcome([os.fsencode(word) for word in sys.argv], max_result_bytes)))
+        )
         return cls(process, reader, writer, hold)
 
     @property

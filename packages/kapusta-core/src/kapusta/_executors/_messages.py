@@ -9,10 +9,9 @@ from ._attempt import Returned
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """What a child is told once: the parent's ``sys.path`` and ``sys.argv``, and how large a result may be."""
+    """What a child is told once: the parent's ``sys.argv``, as the system encodes it, and how large a result may be."""
 
-    path: list[str]
-    argv: list[str]
+    argv: list[bytes]
     max_result_bytes: int
 
 

@@ -123,6 +123,10 @@ class Dialect(ABC):
     def trouble(self, error: Exception) -> Trouble | None:
         """What one of ``errors`` means; ``None``: a mistake of ours or of the caller's."""
 
+    def forbids(self, error: Exception) -> bool:  # noqa: ARG002 - not every database knows users
+        """Whether one of ``errors`` says that this user may not create or change tables."""
+        return False
+
     # --- operations ---------------------------------------------------------------------------------
 
     @abstractmethod

@@ -25,9 +25,11 @@ _CONNECT_SECONDS: Final = 4
 # does not fit, where another would cut it off. GROUP_CONCAT lists ids for us.
 _OURS: Final = (
     "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', SESSION group_concat_max_len = 1048576, "
-    f"SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}, SESSION lock_wait_timeout = {_LOCK_SECONDS}, "
-    "SESSION autocommit = 1",
+    (
+        "SET SESSION sql_mode = 'STRICT_ALL_TABLES', SESSION group_concat_max_len = 1048576, "
+        f"SESSION innodb_lock_wait_timeout = {_LOCK_SECONDS}, SESSION lock_wait_timeout = {_LOCK_SECONDS}, "
+        "SESSION autocommit = 1"
+    ),
 )
 _SETTINGS: Final = (
     "autocommit",

@@ -6,16 +6,29 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final
 
+from aiomysql import Error  # type: ignore[import-untyped]  # the driver ships no types
+
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
 from ..._rows import to_duration, to_instant
 from ._lanes import DUE, IN_LANE, Lane, Looker
 from ._session import Session
 from ._sql import BEGIN, COMMIT, Sql, now_is, record_of
+from ._trouble import is_conflict
 
-# Each lane is read in the order of its index, and as far as is taken: whoever asks at the same time passes these
-# rows over and finds the next ones, instead of nothing.
-_IN_LANE: Final = f"(SELECT id {IN_LANE} {DUE} ORDER BY eta, id LIMIT %s FOR UPDATE SKIP LOCKED)"
+# Candidates of a lane are read without a lock, more than are taken: whoever asks at the same time passes over the
+# rows of others and finds the next ones, instead of nothing. They are locked by their ids, one by one. A locking
+# read of the lane would, where the lane ends, lock the first row of the next one for a moment, and hide it from
+# whoever claims that.
+_IN_LANE: Final = f"""(
+SELECT task.id FROM (SELECT id {IN_LANE} {DUE} ORDER BY eta, id LIMIT %s) AS candidate
+STRAIGHT_JOIN {{task}} AS task FORCE INDEX (PRIMARY) ON task.id = candidate.id
+WHERE task.status = 'pending' AND task.eta <= @kapusta_now
+AND (task.deadline IS NULL OR task.deadline > @kapusta_now) LIMIT %s FOR UPDATE SKIP LOCKED)"""
+_CANDIDATES: Final = 10
+"""How many times as many are looked at as are taken."""
+# For when others hold all candidates.
+_IN_LANE_TO_ITS_END: Final = f"(SELECT id {IN_LANE} {DUE} ORDER BY eta, id LIMIT %s FOR UPDATE SKIP LOCKED)"
 _GRIP: Final = "SELECT GROUP_CONCAT(id ORDER BY id) INTO @kapusta_ids FROM ({0}) AS gripped"
 
 # The ids are known only now, and the row locks must not wait for them to travel to us and back.
@@ -60,7 +73,13 @@ class _Taking:
             shares = await self._looker.shares(self._session, self._offset, due, self._slots)
             if not shares:
                 break
-            self.now, tasks = await _grip(self._session, self._sql, self._offset, self._request, shares)
+            try:
+                tasks = await self._grip(shares)
+            except Error as error:
+                # What has been taken is stored: a claim that is repeated would never tell of it.
+                if not self.tasks or not is_conflict(error):
+                    raise
+                break
             taken = Counter(map(_lane_of, tasks))
             for task in tasks:
                 self._slots[task.mode.value] -= 1
@@ -71,26 +90,34 @@ class _Taking:
             due = [lane for lane in due if lane.mode in wanting and lane not in short]
         self.tasks.sort(key=lambda task: (-task.priority, task.eta, task.id))
 
+    async def _grip(self, shares: dict[Lane, int]) -> list[StoredTask]:
+        """So many of each lane, or as many as are free."""
+        near = [
+            value for lane, share in shares.items() for value in (*lane, _CANDIDATES * (share + 1), share)
+        ]
+        tasks = await self._start(_IN_LANE, near, len(shares))
+        if tasks:
+            return tasks
+        far = [value for lane, share in shares.items() for value in (*lane, share)]
+        return await self._start(_IN_LANE_TO_ITS_END, far, len(shares))
+
+    async def _start(self, gripping: str, values: Sequence[Any], count: int) -> list[StoredTask]:
+        sql, request = self._sql, self._request
+        lanes = "\nUNION ALL ".join([sql.fixed(gripping)] * count)
+        _, [(self.now,)], *_, rows, _ = await self._session.ask(
+            now_is(self._offset),
+            ("SELECT @kapusta_now", ()),
+            (_VALUES, (request.worker.encode(), to_duration(request.lease))),
+            BEGIN,
+            (sql.fill(_GRIP, lanes), values),
+            (sql.fixed(_START), ()),
+            ("EXECUTE kapusta_start", ()),
+            (sql.fixed(_STARTED), ()),
+            ("EXECUTE kapusta_started", ()),
+            COMMIT,
+        )
+        return [record_of(row) for row in rows]
+
 
 def _lane_of(task: StoredTask) -> Lane:
     return Lane(task.queue.encode(), task.mode.value, task.name.encode(), -task.priority)
-
-
-async def _grip(
-    session: Session, sql: Sql, offset: int, request: ClaimRequest, shares: dict[Lane, int]
-) -> tuple[int, list[StoredTask]]:
-    values: list[Any] = [value for lane, share in shares.items() for value in (*lane, share)]
-    lanes = "\nUNION ALL ".join([sql.fixed(_IN_LANE)] * len(shares))
-    _, [(now,)], *_, rows, _ = await session.ask(
-        now_is(offset),
-        ("SELECT @kapusta_now", ()),
-        (_VALUES, (request.worker.encode(), to_duration(request.lease))),
-        BEGIN,
-        (sql.fill(_GRIP, lanes), values),
-        (sql.fixed(_START), ()),
-        ("EXECUTE kapusta_start", ()),
-        (sql.fixed(_STARTED), ()),
-        ("EXECUTE kapusta_started", ()),
-        COMMIT,
-    )
-    return now, [record_of(row) for row in rows]

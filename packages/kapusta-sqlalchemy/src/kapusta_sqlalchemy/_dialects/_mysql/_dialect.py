@@ -36,7 +36,7 @@ from ._lanes import Looker
 from ._server import Server, look_at, refused
 from ._session import Session
 from ._sql import Sql
-from ._trouble import ERRORS, MigratingError, trouble_of
+from ._trouble import ERRORS, FORBIDDEN, MigratingError, code_of, trouble_of
 
 # Shorter than the patience of a startup, which tries again.
 _LOCK_SECONDS: Final = 4
@@ -107,6 +107,9 @@ class MySQL(Dialect):
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
+
+    def forbids(self, error: Exception) -> bool:
+        return code_of(error) in FORBIDDEN
 
     # --- operations ---------------------------------------------------------------------------------
 

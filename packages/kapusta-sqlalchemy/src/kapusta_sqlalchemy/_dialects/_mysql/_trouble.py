@@ -12,6 +12,8 @@ from .. import Trouble
 
 DUPLICATE: Final = 1062
 """A key is there already: somebody has stored the same between our look and our write."""
+FORBIDDEN: Final = (1044, 1142, 1227)
+"""The user lacks a right."""
 
 _PASSES: Final = {
     1020: "a row has changed since it was read",
@@ -68,6 +70,11 @@ def code_of(error: BaseException | None) -> int | None:
     code = cause.args[0]
     # aiomysql's word for a connection that it has closed is one text: "(0, 'Not connected')"
     return code if isinstance(code, int) else 0
+
+
+def is_conflict(error: Exception) -> bool:
+    """Whether another transaction was in the way: the server has undone ours, and the connection works on."""
+    return code_of(error) in _PASSES
 
 
 def trouble_of(error: Exception) -> Trouble | None:
