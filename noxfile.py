@@ -31,6 +31,8 @@ TEST_TOOLS = [
     "import-linter",
     "attrs",  # what a user may pass as an argument
     "pydantic",  # likewise
+    "hatchling",  # what the wheels of tests/plugins are built with
+    "pip",  # what installs them
 ]
 
 
@@ -94,11 +96,13 @@ def isolated(session: nox.Session) -> None:
             ("kapusta-sqlalchemy", "check_sqlalchemy.py"),
         ]:
             python = bare_environment(session, away / f"{name}-env", wheels, name)
-            empty = away / f"{name}-work"
-            empty.mkdir()
-            checks = shutil.copytree(scripts, away / f"{name}-checks")
-            with session.chdir(empty):
-                run_outside(session, str(python), str(checks / script))
+            check_outside(session, python, scripts / script)
+        # A stranger's backend, as its author installs it: beside the core's wheel, from its folder.
+        python = bare_environment(session, away / "stranger-env", wheels, "kapusta-core")
+        session.run(
+            "python", "-m", "pip", "--python", str(python), "install", "-q", "./examples/kapusta-jsonfile"
+        )
+        check_outside(session, python, scripts / "check_jsonfile.py")
 
 
 @nox.session
@@ -154,6 +158,15 @@ def bare_environment(session: nox.Session, folder: Path, wheels: Path, name: str
     session.run(*pip, "install", "-q", "--find-links", str(wheels), str(wheel))
     session.run(*pip, "list")
     return python
+
+
+def check_outside(session: nox.Session, python: Path, script: Path) -> None:
+    """Run a check in an empty folder, from a copy that has nothing of this repository around it."""
+    empty = python.parents[2] / f"{script.stem}-work"
+    empty.mkdir()
+    checks = shutil.copytree(script.parent, empty.with_name(f"{script.stem}-checks"))
+    with session.chdir(empty):
+        run_outside(session, str(python), str(checks / script.name))
 
 
 def run_outside(session: nox.Session, *command: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,21 @@ async def test_after_the_block_the_store_is_the_one_before(application: Kapusta)
         with pytest.raises(TaskNotFoundError):
             await within.status()
     assert application.crud is mine
+
+
+async def test_ids_are_drawn_by_the_clock_of_the_other_store(application: Kapusta) -> None:
+    """An id begins with the time of the store that is in place; within a process ids rise all the same."""
+    task = application.register_task(lambda: 42, name="answer")
+    ids = []
+
+    for year in (2050, 2040):
+        with application.using(MemoryCRUD(clock=ManualClock(datetime(year, 1, 1, tzinfo=UTC)))):
+            await application.crud.startup()
+            ids.append(int(await task.launch()))
+
+    years = [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(milliseconds=id >> 21) for id in ids]
+    assert years[0].year == 2050
+    assert ids == sorted(ids)
 
 
 def test_each_test_has_a_store_and_an_event_loop_of_its_own(application: Kapusta) -> None:

@@ -154,8 +154,9 @@ class Walk:
 
     def _kill(self, block: Block, command: str, first: str) -> None:
         """Where the page waits for a moment, wait for the first line that it shows: a busy machine takes its time."""
+        words = ["bash", "-c", f"exec {command}"]
         with subprocess.Popen(
-            ["bash", "-c", f"exec {command}"],
+            words,
             cwd=self.folder,
             env=self._environment(),
             stdout=subprocess.PIPE,
@@ -203,6 +204,7 @@ class Walk:
             "PATH": f"{_BIN}:{kept['PATH']}",
             "PYTHONPATH": str(self.folder),
             "PYTHONUNBUFFERED": "1",
+            "TMPDIR": str(self.folder),
         }
 
     def _check_that_files_were_used(self, blocks: list[Block]) -> None:

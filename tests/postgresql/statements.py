@@ -7,6 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
+from kapusta_sqlalchemy._dialects._postgresql._checkouts import SETTINGS
+
 
 class Statements:
     """What asyncpg is asked to do, and with what; hints are counted apart."""
@@ -17,6 +19,8 @@ class Statements:
 
     def note(self, text: str, parameters: tuple[Any, ...]) -> None:
         """Keep a statement in mind."""
+        if text == SETTINGS:
+            return  # a pool has opened a connection
         if "pg_notify" in text:
             self.hints += 1
         else:
@@ -40,6 +44,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
 
 async def plan(admin: asyncpg.Connection, statement: tuple[str, tuple[Any, ...]]) -> str:
-    """How the server would carry it out."""
+    """How the server carries it out on a connection of ours."""
     text, parameters = statement
+    await admin.execute(SETTINGS)
     return "\n".join(row[0] for row in await admin.fetch(f"EXPLAIN {text}", *parameters))

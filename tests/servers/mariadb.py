@@ -33,7 +33,7 @@ def mysql_server() -> Iterator[URL]:
     if given := os.environ.get(VARIABLE):
         yield make_url(given)
         return
-    server, address = _start()
+    server, address = _start_somewhere()
     yield address
     server.stop()
 
@@ -78,6 +78,17 @@ def ask(address: URL | str, text: str, parameters: Sequence[Any] = ()) -> list[t
         return list(cursor.fetchall())
 
 
+def _start_somewhere() -> tuple[OwnedServer, URL]:
+    """Start one; on another port if somebody took the first one meanwhile."""
+    for _ in range(2):
+        try:
+            return _start()
+        except RuntimeError as error:
+            if "port" not in str(error).lower():
+                raise
+    return _start()
+
+
 def _start() -> tuple[OwnedServer, URL]:
     folders = [
         Path(folder) for folder in ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec")
@@ -109,6 +120,7 @@ def _start() -> tuple[OwnedServer, URL]:
         "--max-connections=200",
         "--skip-name-resolve",
         ending="SIGTERM",
-        ready=lambda: answers(port),
+        # Somebody else may listen there; the file is written by a server that has got the port.
+        ready=lambda: (server.folder / "pid").exists() and answers(port),
     )
     return server, URL.create("mysql", username="root", host="127.0.0.1", port=port)

@@ -69,10 +69,11 @@ class _Fleet:
         deaths = 0
         while not self._stopping.is_set():
             began = _clock.monotonic()
+            code: int | None = None
             try:
                 code = await self._run_one()
             except OSError as problem:
-                code, end = None, f"could not be started: {problem}"
+                end = f"could not be started: {problem}"
             else:
                 end = _end(code)
             if self._stopping.is_set():

@@ -42,10 +42,8 @@ def refuse_old_distribution(site: Path = Path(__file__).parents[1]) -> None:
     for pattern in ("kapusta-*.dist-info", "kapusta-*.egg-info"):
         for found in site.glob(pattern):
             raise ConflictingDistributionError(found=found.stem)
-    package = sys.modules[__name__.rpartition(".")[0]]
-    if (
-        getattr(package, "__file__", None) is None
-    ):  # Python takes a folder without __init__.py for a package, too
+    # A folder without __init__.py can be imported all the same, as a package that has no file.
+    if getattr(sys.modules[__name__.rpartition(".")[0]], "__file__", None) is None:
         raise DamagedDistributionError
 
 

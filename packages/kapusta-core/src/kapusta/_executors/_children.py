@@ -61,7 +61,7 @@ class Child:
                     _PROGRAM,
                     str(theirs.fileno()),
                     str(lifeline),
-                    *(entry for entry in sys.path if isinstance(entry, str)),
+                    *sys.path,
                     stdin=asyncio.subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(), lifeline),
                     env=environment,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .. import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 from .clock import ManualClock
 from .faulty import FaultKind, FaultyCRUD
 

@@ -55,7 +55,7 @@ done AS (
     error = CASE WHEN change.status IS NULL THEN task.error ELSE change.error END,
     reason = CASE WHEN change.status IS NULL THEN task.reason ELSE change.reason END
   FROM fitting AS change CROSS JOIN store
-  WHERE task.id = change.id AND task.id = ANY($2::bigint[])
+  WHERE task.id = change.id
   RETURNING task.id)
 SELECT change.id, CASE
   WHEN done.id IS NOT NULL THEN 'accepted'

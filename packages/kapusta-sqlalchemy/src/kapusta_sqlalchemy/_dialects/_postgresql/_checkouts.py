@@ -32,8 +32,9 @@ class PostgreSQLCheckout(Checkout):
 # A plan is kept with its prepared statement, and one that was made while the table was empty would go on reading the
 # whole of it when there are a million rows. Every statement of ours has its index, so the planner has no choice.
 # Where statements are not kept, as behind a pooler, neither are plans; and the session may be somebody else's.
-_SETTINGS: Final = """
-SET plan_cache_mode = force_generic_plan; SET jit = off; SET enable_seqscan = off; SET enable_bitmapscan = off
+SETTINGS: Final = """
+SET plan_cache_mode = force_generic_plan; SET jit = off;
+SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off
 """
 
 
@@ -52,7 +53,7 @@ def make_engine(url: URL, *, size: int) -> AsyncEngine:
 
         @event.listens_for(engine.sync_engine, "connect")
         def on_connect(connection: Any, _record: object) -> None:
-            connection.run_async(lambda driver: driver.execute(_SETTINGS))
+            connection.run_async(lambda driver: driver.execute(SETTINGS))
 
     return engine
 

@@ -35,7 +35,7 @@ from ._hints import Hints, of_added, of_changed
 from ._listening import listening
 from ._opening import no_such_place, prepare
 from ._sql import Sql
-from ._trouble import ERRORS, trouble_of
+from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, code_of, trouble_of
 
 
 class PostgreSQL(Dialect):
@@ -103,6 +103,9 @@ class PostgreSQL(Dialect):
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
+
+    def forbids(self, error: Exception) -> bool:
+        return code_of(error) == INSUFFICIENT_PRIVILEGE
 
     # --- operations ---------------------------------------------------------------------------------
 

@@ -26,8 +26,7 @@ wish AS MATERIALIZED (
   SELECT * FROM unnest($14::text[], $15::text[], $16::bigint[]) WITH ORDINALITY AS wish(key, until, period, place)),
 there AS MATERIALIZED (
   SELECT new.place, CASE WHEN task.token = new.token THEN 'again' ELSE 'id_in_use' END AS outcome
-  FROM new JOIN {{task}} AS task ON task.id = new.id
-  WHERE task.id = ANY($2::bigint[])),
+  FROM new JOIN {{task}} AS task ON task.id = new.id),
 seen AS MATERIALIZED (
   SELECT used.key, used.task, used.xmin AS version, CASE used.until
     WHEN 'started' THEN EXISTS (SELECT FROM {{task}} AS t WHERE t.id = used.task AND t.status = 'pending')

@@ -23,12 +23,12 @@ free AS MATERIALIZED (
 renewed AS (
   UPDATE {task} AS task SET lease = $4, lease_end = least(store.now + $4::bigint, {last})
   FROM free JOIN held ON held.id = free.id AND held.run = free.run CROSS JOIN store
-  WHERE task.id = free.id AND task.id = ANY($2::bigint[])
+  WHERE task.id = free.id
   RETURNING task.id, task.cancel_requested)
 SELECT seen.id, renewed.id IS NOT NULL, coalesce(renewed.cancel_requested, seen.cancel_requested)
 FROM held JOIN {task} AS seen ON seen.id = held.id AND seen.run = held.run
 LEFT JOIN renewed ON renewed.id = seen.id
-WHERE seen.id = ANY($2::bigint[]) AND seen.status = 'started' AND seen.worker = $5
+WHERE seen.status = 'started' AND seen.worker = $5
 """
 
 _LOST: Final = (RenewAnswer.lost, False)

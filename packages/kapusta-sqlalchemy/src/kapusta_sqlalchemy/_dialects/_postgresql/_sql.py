@@ -22,7 +22,7 @@ class Sql:
     """Fills templates in; the same template gives the same text, which a driver has prepared."""
 
     def __init__(self, tables: Tables) -> None:
-        preparer = PGDialect_asyncpg().identifier_preparer
+        preparer = PGDialect_asyncpg().identifier_preparer  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
         self._names = {
             "task": preparer.format_table(tables.task),
             "key": preparer.format_table(tables.unique_key),

@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .. import Trouble
 
+INSUFFICIENT_PRIVILEGE: Final = "42501"
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK: Final = "40P01"
 _LOCK_NOT_AVAILABLE: Final = "55P03"

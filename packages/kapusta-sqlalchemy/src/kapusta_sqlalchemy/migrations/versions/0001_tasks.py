@@ -108,12 +108,12 @@ def _create_task(task: str, schema: str | None) -> None:
 
 
 def _create_partial_index(table: str, name: str, columns: list[str], where: str, schema: str | None) -> None:
-    condition = sa.text(where)
+    between = where.replace("status = 'pending'", "status BETWEEN 'pending' AND 'pending'")
     op.create_index(
         f"ix_{table}_{name}",
         table,
         columns,
         schema=schema,
-        sqlite_where=condition,
-        postgresql_where=condition,
+        sqlite_where=sa.text(where),
+        postgresql_where=sa.text(between),
     )
