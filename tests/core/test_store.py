@@ -222,6 +222,22 @@ async def test_a_launch_that_stays_unknown_can_be_launched_again(
     assert [await handle.result() for handle in handles] == [42, 42]
 
 
+async def test_one_launch_that_stays_unknown_answers_one_handle(
+    scripted: Scripted, clock: ManualClock
+) -> None:
+    """`launch_again()` of a `launch()` answers what the launch would have: a handle, and no list."""
+    task = launching(Kapusta(scripted))
+    scripted.after = [fail] * 1000
+
+    launch = asyncio.create_task(task.launch())
+    await clock.advance(seconds=11)
+    with pytest.raises(LaunchUnknownError) as caught:
+        await launch
+    scripted.after = []
+
+    assert await caught.value.launch_again() == caught.value.task_ids[0]
+
+
 async def test_an_id_that_is_taken_is_drawn_again(scripted: Scripted) -> None:
     """Two processes that draw one id make two tasks."""
     kapusta = Kapusta(scripted)

@@ -42,9 +42,7 @@ async def test_a_busy_lease_still_tells_of_a_cancel(store: AlchemyCRUD, admin: a
     """Whoever cannot renew can read: a request to cancel that is there reaches the worker."""
     await store.add_tasks([new()])
     [task] = (await store.claim_tasks(claim())).tasks
-    await store.change_tasks(
-        [Change(id=task.id, run=task.run, guard=Guard.running, cancel_requested=True)]
-    )
+    await store.change_tasks([Change(id=task.id, run=task.run, guard=Guard.running, cancel_requested=True)])
     async with admin.transaction():
         await admin.execute("SELECT FROM kapusta_task FOR UPDATE")
 
@@ -58,7 +56,9 @@ async def test_a_locked_task_is_passed_over(store: AlchemyCRUD, admin: asyncpg.C
     tasks = [new(priority=-n) for n in range(5)]
     await store.add_tasks(tasks)
     async with admin.transaction():
-        await admin.execute("SELECT FROM kapusta_task WHERE id = ANY($1) FOR UPDATE", [tasks[0].id, tasks[2].id])
+        await admin.execute(
+            "SELECT FROM kapusta_task WHERE id = ANY($1) FOR UPDATE", [tasks[0].id, tasks[2].id]
+        )
 
         async with asyncio.timeout(2):
             claims = await store.claim_tasks(claim(2))
@@ -116,9 +116,7 @@ async def test_four_claimers_lose_nothing_and_take_nothing_twice(
 
     async def drain(handle: AlchemyCRUD, worker: str) -> None:
         nonlocal short
-        request = claim(
-            slots={SYNC: slots}, worker=worker, names=frozenset({"name-0", "name-1", "name-2"})
-        )
+        request = claim(slots={SYNC: slots}, worker=worker, names=frozenset({"name-0", "name-1", "name-2"}))
         while taken := (await handle.claim_tasks(request)).tasks:
             given.extend(task.id for task in taken)
             assert len(taken) <= slots
@@ -134,7 +132,7 @@ async def test_four_claimers_lose_nothing_and_take_nothing_twice(
 async def test_a_conflict_is_repeated_inside(store: AlchemyCRUD, admin: asyncpg.Connection) -> None:
     """A database whose default is `serializable` makes writers fail; no caller hears of it."""
     name = await admin.fetchval("SELECT current_database()")
-    await admin.execute(f'ALTER DATABASE "{name}" SET default_transaction_isolation = \'serializable\'')
+    await admin.execute(f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'serializable'")
     assert store._started is not None
     engine = create_async_engine(store._started.engine.url)
     crud = AlchemyCRUD(engine)

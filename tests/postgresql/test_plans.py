@@ -48,9 +48,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
 
 
 @pytest.mark.parametrize("keyed", [False, True])
-async def test_an_operation_is_one_statement(
-    store: AlchemyCRUD, statements: Statements, keyed: bool
-) -> None:
+async def test_an_operation_is_one_statement(store: AlchemyCRUD, statements: Statements, keyed: bool) -> None:
     """Of one task or of a hundred; but several unique keys are taken within a transaction, which is three."""
 
     async def life(size: int) -> list[int]:
@@ -197,7 +195,9 @@ async def test_changes_and_renewals_reach_their_tasks_by_id(
     for asked in list(statements.asked):
         steps = await plan(admin, asked)
         assert "Seq Scan on kapusta_task" not in steps, steps
-        in_order = r"LockRows.*\n(\s+->  Sort.*\n\s+Sort Key: (\w+\.)?id|\s+->  Index Scan using kapusta_task_pkey)"
+        in_order = (
+            r"LockRows.*\n(\s+->  Sort.*\n\s+Sort Key: (\w+\.)?id|\s+->  Index Scan using kapusta_task_pkey)"
+        )
         assert re.search(in_order, steps), steps
 
 

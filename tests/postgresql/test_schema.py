@@ -75,8 +75,13 @@ async def test_no_type_or_name_is_one_that_bites(store: AlchemyCRUD, admin: asyn
         "smallint",
         "text",
     }
-    assert {row[2] for row in columns if row[1] in ("id", "run", "task") and "store" not in row[0]} == {"bigint"}
-    names = {name for (name,) in await admin.fetch("SELECT relname FROM pg_class UNION SELECT typname FROM pg_type")}
+    assert {row[2] for row in columns if row[1] in ("id", "run", "task") and "store" not in row[0]} == {
+        "bigint"
+    }
+    names = {
+        name
+        for (name,) in await admin.fetch("SELECT relname FROM pg_class UNION SELECT typname FROM pg_type")
+    }
     assert not {"kapusta_tasks", "kapusta_result_backends", "status", "execution_mode"} & names
 
 

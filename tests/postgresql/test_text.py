@@ -25,9 +25,7 @@ async def test_four_keys_that_a_person_could_confuse_are_four(store: AlchemyCRUD
     assert [(added.id, added.outcome) for added in again] == [(task.id, "key_in_use") for task in tasks]
 
 
-async def test_the_databases_collation_decides_nothing(
-    store: AlchemyCRUD, admin: asyncpg.Connection
-) -> None:
+async def test_the_databases_collation_decides_nothing(store: AlchemyCRUD, admin: asyncpg.Connection) -> None:
     """Every text column of a store is compared byte by byte, whatever the database is otherwise told."""
     rows = await admin.fetch(
         "SELECT attname FROM pg_attribute JOIN pg_collation ON pg_collation.oid = attcollation "

@@ -167,7 +167,9 @@ async def test_whoever_leaves_takes_the_connection_along(
     assert store._started.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool that counts
 
 
-async def test_listening_without_a_server_says_so(store: AlchemyCRUD, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_listening_without_a_server_says_so(
+    store: AlchemyCRUD, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """If there is no connection to begin with, `listen` raises, and its caller may try again."""
 
     async def refused(*_: object, **__: object) -> None:
@@ -182,7 +184,9 @@ async def test_listening_without_a_server_says_so(store: AlchemyCRUD, monkeypatc
             pass
 
 
-async def test_two_stores_in_one_database_do_not_wake_each_other(store: AlchemyCRUD, postgres_url: str) -> None:
+async def test_two_stores_in_one_database_do_not_wake_each_other(
+    store: AlchemyCRUD, postgres_url: str
+) -> None:
     """Another prefix is another store, and another channel."""
     stranger = AlchemyCRUD(postgres_url, table_prefix="other_")
     await stranger.startup()

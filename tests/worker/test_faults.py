@@ -129,7 +129,7 @@ async def launched(tasks: Sequence[Task[[int], int]], number: int) -> TaskHandle
         unknown = problem
     while True:
         try:
-            (handle,) = await unknown.launch_again()
+            handle = await unknown.launch_again()
         except LaunchUnknownError as problem:
             unknown = problem
         else:

@@ -252,7 +252,7 @@ class LaunchUnknownError(StoreUnavailableError):
         return {**vars(self), "_again": None}  # a launch cannot be pickled with its store
 
     async def launch_again(self) -> Any:
-        """Repeat the launch, with the same ids; gives what the launch would have given."""
+        """Repeat the launch, with the same ids; answers what the launch would have answered."""
         if self._again is None:
             raise RuntimeError("This error was made without its launch.")
         return await self._again()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -38,20 +38,28 @@ class Launcher:
         self._max_payload_bytes = max_payload_bytes
         self._stored = stored
 
-    async def launch(
-        self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]
-    ) -> list[TaskHandle[Any]]:
-        """Store one task per call, all or none; answer their handles in order.
+    async def launch(self, spec: TaskSpec, options: TaskOptions, call: Call) -> TaskHandle[Any]:
+        """Store one task; answer its handle.
 
         Raises:
             ArgumentError, PayloadTooLargeError, KapustaValueError: nothing was stored.
             StoreNotStartedError: nothing was stored; the store is not started.
             LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
         """
+        return await self._send_one(self._new_tasks(spec, options, [call]))
+
+    async def launch_many(
+        self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]
+    ) -> list[TaskHandle[Any]]:
+        """Store one task per call, all or none; answer their handles in order. Raises as `launch` does."""
+        tasks = self._new_tasks(spec, options, calls)
+        return await self._send(tasks) if tasks else []
+
+    def _new_tasks(self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]) -> list[NewTask]:
         refuse_in_import("launch()")
         self._check_eta(spec, options)
         policy = msgspec.json.encode(options.policy)
-        tasks = [
+        return [
             NewTask(
                 id=self._ids.draw(),
                 token=new_token(),
@@ -65,25 +73,32 @@ class Launcher:
             )
             for call in calls
         ]
-        return await self._send(tasks) if tasks else []
 
-    async def _send(self, tasks: Sequence[NewTask]) -> list[TaskHandle[Any]]:
-        try:
-            added = await self._store.add(tasks)
-        except StoreUnavailableError as problem:
-            raise LaunchUnknownError(
-                task_ids=[task.id for task in tasks],
-                problem=problem.problem,
-                again=partial(self._send, tasks),
-            ) from problem
-        ids = [answer.id for answer in added]
-        taken = [place for place, answer in enumerate(added) if answer.outcome is AddOutcome.id_in_use]
-        if taken:
-            redrawn = await self._send([tasks[place].replace(id=self._ids.draw()) for place in taken])
-            for place, handle in zip(taken, redrawn, strict=True):
-                ids[place] = int(handle)
-        self._stored()
-        return [TaskHandle(task_id, self._client) for task_id in ids]
+    async def _send_one(self, tasks: list[NewTask]) -> TaskHandle[Any]:
+        (handle,) = await self._send(tasks, again=self._send_one)
+        return handle
+
+    async def _send(
+        self, tasks: list[NewTask], again: Callable[[list[NewTask]], Awaitable[Any]] | None = None
+    ) -> list[TaskHandle[Any]]:
+        while True:
+            try:
+                added = await self._store.add(tasks)
+            except StoreUnavailableError as problem:
+                raise LaunchUnknownError(
+                    task_ids=[task.id for task in tasks],
+                    problem=problem.problem,
+                    again=partial(again or self._send, tasks),
+                ) from problem
+            answers = list(zip(tasks, added, strict=True))
+            if all(answer.outcome is not AddOutcome.id_in_use for _, answer in answers):
+                self._stored()
+                return [TaskHandle(answer.id, self._client) for answer in added]
+            # Only those are sent anew whose id somebody else has; the others are there, and are answered `again`.
+            tasks = [
+                task.replace(id=self._ids.draw()) if answer.outcome is AddOutcome.id_in_use else task
+                for task, answer in answers
+            ]
 
     def _payload(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         payload = spec.arguments.encode(args, kwargs)

@@ -98,16 +98,16 @@ class Task(Generic[P, R]):
             LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
         """
         options = self._options if update_params is None else self._updated(update_params)
-        return (await self._launcher.launch(self._spec, options, [(args, kwargs)]))[0]
+        return await self._launcher.launch(self._spec, options, (args, kwargs))
 
     async def launch_now(self, /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle[R]:
         """Like ``launch``, due at once, whatever ``eta_delta`` the task was registered with."""
         now = msgspec.structs.replace(self._options, eta_delta=None, eta=None)
-        return (await self._launcher.launch(self._spec, now, [(args, kwargs)]))[0]
+        return await self._launcher.launch(self._spec, now, (args, kwargs))
 
     async def launch_many(self, calls: Iterable[Mapping[str, Any]]) -> list[TaskHandle[R]]:
         """Store many calls, given as keyword arguments, all or none, in one write; answer handles in order."""
-        return await self._launcher.launch(self._spec, self._options, [((), call) for call in calls])
+        return await self._launcher.launch_many(self._spec, self._options, [((), call) for call in calls])
 
     def with_options(self, **options: Unpack[LaunchOptions]) -> Self:
         """The same task with other options, for launches from here; this one stays as it is.

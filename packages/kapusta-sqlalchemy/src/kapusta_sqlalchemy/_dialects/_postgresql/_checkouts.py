@@ -40,16 +40,23 @@ SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = of
 
 def make_engine(url: URL, *, size: int) -> AsyncEngine:
     """An engine of ours, whose connections are for our statements only."""
+    arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS}
+    query = dict(url.query)
+    if "sslmode" in query:  # as other drivers and most providers spell it
+        arguments["ssl"] = query.pop("sslmode")
+    for number in ("statement_cache_size", "timeout"):  # which SQLAlchemy hands over as text
+        if number in query:
+            arguments[number] = float(str(query.pop(number)))
     engine = create_async_engine(
-        url.set(drivername="postgresql+asyncpg"),
+        url.set(drivername="postgresql+asyncpg", query=query),
         poolclass=AsyncAdaptedQueuePool,
         pool_size=size,
         max_overflow=0,
         pool_reset_on_return=None,
         pool_use_lifo=True,  # the connection that has just prepared these statements
-        connect_args={"timeout": _CONNECT_SECONDS},
+        connect_args=arguments,
     )
-    if "statement_cache_size" not in url.query:
+    if arguments.get("statement_cache_size") != 0:
 
         @event.listens_for(engine.sync_engine, "connect")
         def on_connect(connection: Any, _record: object) -> None:
