@@ -26,7 +26,7 @@ def _jsonfile(folder: Path) -> OpenBackend:
     return lambda clock: JsonFileCRUD(path, clock=clock)
 
 
-def _mysql(url: str) -> OpenBackend:
+def _of_server(url: str) -> OpenBackend:
     prefix = f"story_{next(_files)}_"
     return lambda clock: AlchemyCRUD(url, clock=clock, table_prefix=prefix)
 
@@ -45,4 +45,9 @@ def test_a_backend_does_what_the_model_does(
 
 def test_mysql_does_what_the_model_does(mysql_url: str) -> None:
     """The same of MariaDB and MySQL; each story has tables of its own."""
-    hold_against_model(lambda: _mysql(mysql_url), examples=10)
+    hold_against_model(lambda: _of_server(mysql_url), examples=10)
+
+
+def test_postgresql_does_what_the_model_does(postgres_url: str) -> None:
+    """The same of PostgreSQL."""
+    hold_against_model(lambda: _of_server(postgres_url), examples=10)

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from kapusta.backend import Guard, StoreUnavailableError, TaskQuery, UniqueKey
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.postgresql.asking import OTHERS, WAITING, answered
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
 FIRST = 1_000_000
@@ -62,9 +63,8 @@ async def _hammer(store: AlchemyCRUD, engine: AsyncEngine, seed: int) -> int:
 
 async def _is_calm(admin: asyncpg.Connection) -> bool:
     """Whether nobody but us is in a transaction, or has a lock on a row."""
-    others = "datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     return bool(
-        await admin.fetchval(f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {others} AND state <> 'idle'")
+        await admin.fetchval(f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {OTHERS} AND state <> 'idle'")
     )
 
 
@@ -130,8 +130,7 @@ async def test_whoever_waits_for_a_lock_is_let_go_soon(store: AlchemyCRUD, admin
     async with admin.transaction():
         await admin.execute("SELECT FROM kapusta_task FOR UPDATE")
         settling = asyncio.ensure_future(store.change_tasks([settled(task)]))
-        while not await admin.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
-            await asyncio.sleep(0.005)
+        await answered(admin, WAITING)
 
         settling.cancel()
         async with asyncio.timeout(1):
@@ -161,10 +160,8 @@ async def test_a_cancelled_startup_leaves_nothing_open(
         await crud.shutdown()
     await engine.dispose()
 
-    mine = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-    async with asyncio.timeout(5):
-        while await admin.fetchval(mine) > 3:  # the two of `store`, and this one
-            await asyncio.sleep(0.01)
+    # What is left are the two connections of `store`.
+    await answered(admin, f"SELECT count(*) <= 2 FROM pg_stat_activity WHERE {OTHERS}")
 
 
 async def test_an_operation_under_way_ends_before_the_shutdown(postgres_url: str) -> None:
@@ -189,8 +186,7 @@ async def test_a_statement_that_was_stopped_by_the_server_is_unavailable(
     async with admin.transaction():
         await admin.execute("SELECT FROM kapusta_task FOR UPDATE")
         settling = asyncio.ensure_future(store.change_tasks([settled(task)]))
-        while not (waiting := await admin.fetchval("SELECT pid FROM pg_locks WHERE NOT granted")):
-            await asyncio.sleep(0.005)
+        waiting = await answered(admin, WAITING)
 
         await admin.execute("SELECT pg_cancel_backend($1)", waiting)
 

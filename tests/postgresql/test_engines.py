@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 
 from kapusta.backend import StoreUnavailableError, TaskQuery, UniqueKey
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.postgresql.asking import OTHERS, WAITING, answered
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
 
@@ -162,19 +163,13 @@ async def test_connections_that_the_server_has_ended_are_replaced(
     await asyncio.gather(*(crud.find_tasks(TaskQuery()) for _ in range(4)), crud.add_tasks([]))
     await _live(crud)
 
-    await admin.execute(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
+    await admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}")
+    await answered(admin, f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {OTHERS}")
+    await admin.fetchval("SELECT 1")  # a turn of the loop in which this side hears of it
     assert crud._started is not None
-    async with asyncio.timeout(5):  # until this side has heard of it
-        while await admin.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        ):
-            await asyncio.sleep(0.01)
-    await asyncio.sleep(0.05)
 
     await _live(crud)
+    await crud._started.dialect.close()  # a hint may be on its way
     assert crud._started.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool that counts
     await crud.shutdown()
     await engine.dispose()
@@ -189,8 +184,7 @@ async def test_a_connection_that_dies_in_the_middle_is_unavailable(
     async with admin.transaction():
         await admin.execute("SELECT FROM kapusta_task FOR UPDATE")
         settling = asyncio.ensure_future(store.change_tasks([settled(task)]))
-        while not (waiting := await admin.fetchval("SELECT pid FROM pg_locks WHERE NOT granted")):
-            await asyncio.sleep(0.005)
+        waiting = await answered(admin, WAITING)
 
         await admin.execute("SELECT pg_terminate_backend($1)", waiting)
 

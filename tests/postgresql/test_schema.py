@@ -21,6 +21,7 @@ from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._dialects._postgresql import PostgreSQL
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _upgrade
 from kapusta_sqlalchemy._tables import build_tables
+from tests.postgresql.asking import answered
 from tests.sqlalchemy.records import claim, new, settled
 
 _COLUMNS = """
@@ -171,13 +172,11 @@ async def test_the_lock_of_a_migration_dies_with_its_holder(
         dying = asyncio.ensure_future(first.startup())
         await begun.wait()
         waiting = asyncio.ensure_future(second.startup())
-        while not (
-            holder := await admin_of_empty.fetchval(
-                "SELECT held.pid FROM pg_locks AS held JOIN pg_locks AS wanted USING (locktype, objid, classid) "
-                "WHERE locktype = 'advisory' AND held.granted AND NOT wanted.granted"
-            )
-        ):
-            await asyncio.sleep(0.005)
+        holder = await answered(
+            admin_of_empty,
+            "SELECT held.pid FROM pg_locks AS held JOIN pg_locks AS wanted USING (locktype, objid, classid) "
+            "WHERE locktype = 'advisory' AND held.granted AND NOT wanted.granted",
+        )
         assert not waiting.done()
 
         await admin_of_empty.execute("SELECT pg_terminate_backend($1)", holder)
@@ -202,7 +201,7 @@ class _Halting:
         self._begun.set()
         await self._go_on.wait()
 
-    async def __aexit__(self, *error: Any) -> Any:
+    async def __aexit__(self, *error: object) -> Any:
         return await self._context.__aexit__(*error)
 
 
@@ -267,11 +266,11 @@ async def test_a_schema_is_made_if_need_be(
         await crud.add_tasks([new()])
         (given,) = (await crud.claim_tasks(claim())).tasks
         await crud.change_tasks([settled(given)])
-        heard = asyncio.Event()
-        async with crud.listen(lambda _: heard.set()):
+        heard: asyncio.Queue[str] = asyncio.Queue()
+        async with crud.listen(heard.put_nowait):
             await crud.add_tasks([new(name="unknown")])
             async with asyncio.timeout(5):
-                await heard.wait()
+                assert await heard.get() == "work"
         await crud.shutdown()
 
     assert await admin.fetchval('SELECT count(*) FROM "My tasks".kapusta_task') == 4

@@ -15,7 +15,10 @@ import pytest
 from kapusta.backend import StoreUnavailableError, WakeKind
 from kapusta_sqlalchemy import AlchemyCRUD
 from kapusta_sqlalchemy._dialects._postgresql import _listening
+from tests.postgresql.asking import OTHERS, answered
 from tests.sqlalchemy.records import new
+
+_LISTENS = "query LIKE 'LISTEN%'"
 
 
 class _Ear:
@@ -44,9 +47,7 @@ async def _listening_on(store: AlchemyCRUD) -> AsyncIterator[_Ear]:
 
 
 async def _listeners(admin: asyncpg.Connection) -> list[int]:
-    rows = await admin.fetch(
-        "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'"
-    )
+    rows = await admin.fetch(f"SELECT pid FROM pg_stat_activity WHERE {OTHERS} AND {_LISTENS}")
     return [pid for (pid,) in rows]
 
 
@@ -160,9 +161,7 @@ async def test_whoever_leaves_takes_the_connection_along(
         await admin.execute("SELECT pg_terminate_backend($1)", pid)
         await asyncio.sleep(0)
 
-    async with asyncio.timeout(5):
-        while await _listeners(admin):
-            await asyncio.sleep(0.01)
+    await answered(admin, f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {OTHERS} AND {_LISTENS}")
     assert store._started is not None
     assert store._started.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool that counts
 
@@ -179,7 +178,7 @@ async def test_listening_without_a_server_says_so(
     await store._started.engine.dispose()
     monkeypatch.setattr(asyncpg, "connect", refused)
 
-    with pytest.raises(StoreUnavailableError, match="listen: .*nobody is there"):
+    with pytest.raises(StoreUnavailableError, match=r"listen: .*nobody is there"):
         async with _listening_on(store):
             pass
 

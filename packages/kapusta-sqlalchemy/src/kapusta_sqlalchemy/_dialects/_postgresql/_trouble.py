@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import asyncpg
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -29,6 +30,7 @@ ERRORS: Final = (
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
+    AsyncAdapt_asyncpg_dbapi.Error,  # what a pool raises that is asked for a connection
     DBAPIError,
     PoolTimeoutError,
     OSError,
@@ -61,7 +63,9 @@ def _is_about_the_connection(error: Exception) -> bool:
     if isinstance(error, DBAPIError):
         if error.connection_invalidated:
             return True
-        error = getattr(error.orig, "__cause__", None) or error
+        error = error.orig if isinstance(error.orig, Exception) else error
+    if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error) and isinstance(error.__cause__, Exception):
+        error = error.__cause__
     if isinstance(error, OSError | asyncpg.InternalClientError):
         return True
     # asyncpg says in the same way that a connection is closed and that an argument is wrong.
