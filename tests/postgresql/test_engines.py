@@ -16,6 +16,7 @@ from kapusta.backend import StoreUnavailableError, TaskQuery, UniqueKey
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.postgresql.asking import OTHERS, WAITING, answered
 from tests.sqlalchemy.records import claim, new, renewal, settled
+from tests.worker.eventually import eventually
 
 
 async def _live(crud: AlchemyCRUD) -> None:
@@ -160,13 +161,15 @@ async def test_connections_that_the_server_has_ended_are_replaced(
     engine = create_async_engine(postgres_url)
     crud = AlchemyCRUD(engine if given else postgres_url)
     await crud.startup()
-    await asyncio.gather(*(crud.find_tasks(TaskQuery()) for _ in range(4)), crud.add_tasks([]))
-    await _live(crud)
+    assert crud._started is not None
+    pool = crud._started.engine
+    taken = await asyncio.gather(*(pool.raw_connection() for _ in range(4)))
+    drivers: list[Any] = [each.driver_connection for each in taken]
+    for each in taken:
+        each.close()
 
     await admin.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {OTHERS}")
-    await answered(admin, f"SELECT count(*) = 0 FROM pg_stat_activity WHERE {OTHERS}")
-    await admin.fetchval("SELECT 1")  # a turn of the loop in which this side hears of it
-    assert crud._started is not None
+    await eventually(lambda: all(driver.is_closed() for driver in drivers), "this side hears of it")
 
     await _live(crud)
     await crud._started.dialect.close()  # a hint may be on its way

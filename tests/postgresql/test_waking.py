@@ -7,6 +7,7 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from time import perf_counter
 
 import asyncpg
@@ -108,7 +109,8 @@ async def test_a_connection_that_hears_nothing_is_replaced(
     """A socket that is open and dead, as behind a pooler or after a change of networks, is found out by asking."""
     monkeypatch.setattr(_listening, "PERIOD", 0.05)
     monkeypatch.setattr(_listening, "PATIENCE", 0.2)
-    connect, deaf = asyncpg.Connection.add_listener, []
+    connect = asyncpg.Connection.add_listener
+    deaf: list[asyncpg.Connection] = []
 
     async def add_deaf_listener(self: asyncpg.Connection, channel: str, callback: object) -> None:
         await connect(self, channel, callback)
@@ -148,6 +150,28 @@ async def test_a_healthy_listener_is_asked_and_kept(
                 await asked.wait()
 
     assert not ear.heard
+
+
+async def test_a_server_that_ends_every_listener_is_not_stormed(
+    store: AlchemyCRUD, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where each connection is lost as soon as it listens, the next is opened after a pause, each longer than the last."""
+    opened: list[float] = []
+    open_ear, fourth = _listening._Ear.open, asyncio.Event()
+
+    async def open_and_note(self: _listening._Ear) -> None:
+        await open_ear(self)
+        self._lost.set()
+        opened.append(perf_counter())
+        if len(opened) == 4:
+            fourth.set()
+
+    monkeypatch.setattr(_listening._Ear, "open", open_and_note)
+    async with _listening_on(store), asyncio.timeout(10):
+        await fourth.wait()
+
+    pauses = [after - before for before, after in pairwise(opened)]
+    assert [pause >= least for pause, least in zip(pauses, (0.05, 0.1, 0.2), strict=True)] == [True] * 3
 
 
 async def test_whoever_leaves_takes_the_connection_along(

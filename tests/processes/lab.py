@@ -51,7 +51,7 @@ class Lab:
     def task(self, body: Callable[..., Any], **options: Any) -> Task[..., Any]:
         """A task of mode `process`, which is held after its first crash unless *options* say otherwise."""
         options = {"max_crashes": 1, "timeout": None, **options}
-        return self.kapusta.register_task(body, "process", **options)  # type: ignore[no-any-return, call-overload]  # any body, any options
+        return self.kapusta.register_task(body, "process", **options)  # type: ignore[no-any-return]  # any body, any options
 
     def notes(self, word: str) -> list[list[str]]:
         """What bodies have noted under *word*: the process's id, the word, and the rest."""

@@ -29,6 +29,8 @@ async def programs() -> AsyncIterator[list[Program]]:
     yield started
     for program in started:
         await program.stop()
+        while await program.read():
+            continue  # to the end, which comes when whoever shares its output is gone too
 
 
 def living_children() -> set[int]:
@@ -100,9 +102,11 @@ async def test_files_in_the_working_folder_do_not_get_in_a_childs_way(tmp_path: 
             printed = [(await host.stdout.readline()).decode().strip() for _ in range(2)]
     finally:
         host.kill()
-        await host.wait()
+        async with asyncio.timeout(30):
+            rest, _ = await host.communicate()
 
     assert printed == ["ready", "done"]
+    assert rest == b""
 
 
 # --- how many, and how long -------------------------------------------------------------------------
@@ -204,7 +208,7 @@ async def test_a_shutdown_while_a_child_starts_begins_no_body(tmp_path: Path) ->
     """A body whose child was not ready when the shutdown came never begins, and no process is left."""
     async with lab(tmp_path) as here:
         handle = await here.task(mishaps.sleep).launch(folder=str(tmp_path))
-        await eventually(lambda: here.kapusta.handle(handle).status(), "it is stored")
+        await eventually(lambda: here.kapusta.get_task_status(handle), "it is stored")
         await here.kapusta.shutdown()
         await here.kapusta.crud.startup()
 

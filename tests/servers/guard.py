@@ -27,13 +27,16 @@ def main(ending: str, folder: str, user: str, *command: str) -> None:
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **identity
         )
 
+    over = threading.Event()
+
     def watch() -> None:
-        os._exit(
-            0 if server.wait() == 0 else 1
-        )  # the tests see that this program has ended, and why in the log
+        code = server.wait()
+        if not over.is_set():  # the tests see that this program has ended, and in the log why
+            os._exit(code or 1)
 
     threading.Thread(target=watch, daemon=True).start()
     sys.stdin.buffer.read()
+    over.set()
     server.send_signal(signal.Signals[ending])
     try:
         server.wait(GRACE)

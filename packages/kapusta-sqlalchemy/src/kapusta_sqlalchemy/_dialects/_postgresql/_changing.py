@@ -10,18 +10,21 @@ from asyncpg import Connection
 from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, Guard, TaskStatus
 
 from ..._rows import to_duration
-from ._sql import Sql, columns
+from ._sql import Sql, columns, rows_of
 
 # The rows are locked first, in id order, and come back as they are once they are locked: so the guards are judged
 # by what nobody can change any more, and a repeat of what was settled meanwhile is told from a refusal at once.
+_ROWS: Final = rows_of(
+    "bigint bigint text text text boolean bigint boolean bigint boolean integer integer integer bytea text text",
+    first=2,
+)
+
 _CHANGE: Final = f"""
 WITH store(now) AS MATERIALIZED (SELECT {{now}}),
 change AS MATERIALIZED (
-  SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::bigint[],
-    $9::boolean[], $10::bigint[], $11::boolean[], $12::integer[], $13::integer[], $14::integer[], $15::bytea[],
-    $16::text[], $17::text[])
+  SELECT * FROM {_ROWS}
   AS change(id, run, guard, worker, status, final, delay, life, overdue_after, cancel, failures, crashes,
-    interruptions, result, error, reason)),
+    interruptions, result, error, reason, place)),
 found AS MATERIALIZED (
   SELECT id, run, status, worker, settled_run, deadline, lease, lease_end
   FROM {{task}} WHERE id = ANY($2::bigint[]) ORDER BY id FOR NO KEY UPDATE),
@@ -57,23 +60,30 @@ done AS (
   FROM fitting AS change CROSS JOIN store
   WHERE task.id = change.id
   RETURNING task.id)
-SELECT change.id, CASE
-  WHEN done.id IS NOT NULL THEN 'accepted'
-  WHEN change.guard = 'holder' AND found.run = change.run AND found.settled_run = change.run
-    AND found.worker = change.worker THEN 'already'
-  ELSE 'refused' END
-FROM change LEFT JOIN found ON found.id = change.id LEFT JOIN done ON done.id = change.id
+SELECT id, TRUE AS done, NULL AS run, NULL AS settled_run, NULL AS worker FROM done
+UNION ALL
+SELECT id, FALSE, run, settled_run, worker FROM found WHERE id NOT IN (SELECT id FROM done)
 """
 
-_ANSWERS: Final = {answer.value: answer for answer in ChangeAnswer}
 _GUARDS: Final = {guard: guard.value for guard in Guard}
 _STATUSES: Final = {status: status.value for status in TaskStatus}
 
 
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
     rows = await connection.fetch(sql.fill(_CHANGE), offset, *columns([_row(change) for change in changes]))
-    answers = {id: _ANSWERS[answer] for id, answer in rows}
-    return [Changed(id=change.id, answer=answers[change.id]) for change in changes]
+    done = {id for id, is_done, *_ in rows if is_done}
+    left = {id: tuple(facts) for id, is_done, *facts in rows if not is_done}
+    return [Changed(id=change.id, answer=_answer(change, done, left)) for change in changes]
+
+
+def _answer(change: Change, done: set[int], left: dict[int, tuple[Any, ...]]) -> ChangeAnswer:
+    if change.id in done:
+        return ChangeAnswer.accepted
+    # A task that was settled in the very run that the change is about, by its worker.
+    already = (change.run, change.run, change.worker)
+    if change.guard is Guard.holder and left.get(change.id) == already:
+        return ChangeAnswer.already
+    return ChangeAnswer.refused
 
 
 def _row(change: Change) -> tuple[Any, ...]:

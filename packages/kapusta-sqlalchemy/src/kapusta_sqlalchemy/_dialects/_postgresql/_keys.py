@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 from asyncpg import Connection
 
 from kapusta.backend import Added, AddOutcome, NewTask
 
-from ..._rows import to_duration
 from ._new import INSERT, NEW, row_of
 from ._sql import Sql, columns
 from ._trouble import ConflictError
@@ -22,8 +19,6 @@ from ._trouble import ConflictError
 # moment, and neither is it known to be free nor who uses it: the outcome is NULL, and the launch is asked again.
 _ADD: Final = f"""
 WITH {NEW},
-wish AS MATERIALIZED (
-  SELECT * FROM unnest($14::text[], $15::text[], $16::bigint[]) WITH ORDINALITY AS wish(key, until, period, place)),
 there AS MATERIALIZED (
   SELECT new.place, CASE WHEN task.token = new.token THEN 'again' ELSE 'id_in_use' END AS outcome
   FROM new JOIN {{task}} AS task ON task.id = new.id),
@@ -36,27 +31,27 @@ seen AS MATERIALIZED (
   FROM {{key}} AS used WHERE used.key = ANY($14::text[])),
 taken AS (
   INSERT INTO {{key}} AS used (key, task, until, ends)
-  SELECT wish.key, new.id, wish.until, least(store.now + wish.period, CASE WHEN wish.period IS NOT NULL THEN {{last}} END)
-  FROM new JOIN wish ON wish.place = new.place CROSS JOIN store
-  WHERE wish.key IS NOT NULL AND new.place NOT IN (SELECT place FROM there) ORDER BY wish.key
+  SELECT new.key, new.id, new.until, least(store.now + new.period, CASE WHEN new.period IS NOT NULL THEN {{last}} END)
+  FROM new CROSS JOIN store
+  WHERE new.key IS NOT NULL AND new.place NOT IN (SELECT place FROM there) ORDER BY new.key
   ON CONFLICT (key) DO UPDATE SET task = excluded.task, until = excluded.until, ends = excluded.ends
   WHERE EXISTS (SELECT FROM seen WHERE seen.key = used.key AND seen.version = used.xmin AND NOT seen.in_use)
   RETURNING used.key),
 added AS (
   {INSERT}
-  FROM new JOIN wish ON wish.place = new.place CROSS JOIN store
+  FROM new CROSS JOIN store
   WHERE new.place NOT IN (SELECT place FROM there)
-    AND (wish.key IS NULL OR wish.key IN (SELECT key FROM taken))
+    AND (new.key IS NULL OR (new.key IN (SELECT key FROM taken)) IS TRUE)
   ORDER BY new.id
   RETURNING id)
 SELECT
   CASE WHEN there.outcome IS NULL AND added.id IS NULL AND seen.in_use THEN seen.task ELSE new.id END,
   CASE WHEN there.outcome IS NOT NULL THEN there.outcome WHEN added.id IS NOT NULL THEN 'new'
        WHEN seen.in_use THEN 'key_in_use' END
-FROM new JOIN wish ON wish.place = new.place
+FROM new
 LEFT JOIN there ON there.place = new.place
 LEFT JOIN added ON added.id = new.id
-LEFT JOIN seen ON seen.key = wish.key
+LEFT JOIN seen ON seen.key = new.key
 ORDER BY new.place
 """
 
@@ -65,10 +60,6 @@ _BEGIN: Final = """
 BEGIN ISOLATION LEVEL READ COMMITTED;
 SET LOCAL idle_in_transaction_session_timeout = 5000
 """
-
-_INDEXED: Final = 1000
-"""The most bytes of a key that go into the index as they are; a third of a page is its limit."""
-_DIGESTED: Final = re.compile(r"#sha256:[0-9a-f]{64}\Z")
 
 
 async def add_keyed(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
@@ -103,23 +94,7 @@ def _parts(tasks: Sequence[NewTask]) -> Iterator[Sequence[NewTask]]:
 
 
 async def _add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
-    rows = [(*row_of(task), *_wish_of(task)) for task in tasks]
-    answers = await connection.fetch(sql.fill(_ADD), offset, *columns(rows))
+    answers = await connection.fetch(sql.fill(_ADD), offset, *columns([row_of(task) for task in tasks]))
     if any(outcome is None for _, outcome in answers):
         raise ConflictError
     return [Added(id=id, outcome=AddOutcome(outcome)) for id, outcome in answers]
-
-
-def _wish_of(task: NewTask) -> tuple[Any, ...]:
-    if task.unique is None:
-        return None, None, None
-    period = None if task.unique.period is None else to_duration(task.unique.period)
-    return _indexed(task.unique.key), task.unique.until.value, period
-
-
-def _indexed(key: str) -> str:
-    """A key as it fits into an index: a long one, or what looks like one, by its beginning and its digest."""
-    encoded = key.encode()
-    if len(encoded) <= _INDEXED and not _DIGESTED.search(key):
-        return key
-    return f"{key[:200]}#sha256:{hashlib.sha256(encoded).hexdigest()}"

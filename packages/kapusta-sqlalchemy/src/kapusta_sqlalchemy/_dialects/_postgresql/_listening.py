@@ -49,11 +49,8 @@ async def listening(engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], No
     try:
         yield
     finally:
-        listener.is_over = True
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
-        await seen_through(listener.close())
+        await seen_through(listener.end(task))
 
 
 class _Ear:
@@ -117,22 +114,31 @@ class _Listener:
         if ear is not None:
             await ear.close()
 
+    async def end(self, task: asyncio.Task[None]) -> None:
+        """Close what *task*, which was cancelled, has left open once it has ended."""
+        self.is_over = True
+        await asyncio.wait([task])
+        await self.close()
+
     async def go_on(self) -> None:
         """Have an ear open until cancelled."""
         pause = _FIRST_PAUSE
         while True:
+            begun = _clock.monotonic()
             try:
                 if self._ear is None:
                     await self.open()
                     for kind in _KINDS:  # whatever was told meanwhile
                         self._tell(kind)
                 await self._stay()
-                pause = _FIRST_PAUSE
             except ERRORS as error:  # operations fail too, then, and say so to those who wait
                 _log.debug("no connection to listen on: %s", error)
-                await _clock.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
             await self.close()
+            # A server that takes connections only to end them is not stormed either.
+            if _clock.monotonic() - begun > _LONGEST_PAUSE:
+                pause = _FIRST_PAUSE
+            await _clock.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _open(self) -> _Ear:
         taken = await self._engine.raw_connection()

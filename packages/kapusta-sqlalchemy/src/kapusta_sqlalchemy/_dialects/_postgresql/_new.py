@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any, Final
 
-from kapusta.backend import NewTask
+from kapusta.backend import NewTask, UniqueKey
 
 from ..._rows import to_duration, to_microseconds
+from ._sql import rows_of
 
-NEW: Final = """
-store(now) AS MATERIALIZED (SELECT {now}),
+_ROWS: Final = rows_of(
+    "bigint text text bytea text text text smallint bigint bigint bigint bytea text text bigint", first=2
+)
+
+NEW: Final = f"""
+store(now) AS MATERIALIZED (SELECT {{now}}),
 new AS MATERIALIZED (
-  SELECT * FROM unnest($2::bigint[], $3::text[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[],
-    $9::smallint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[])
-  WITH ORDINALITY AS new(id, token, name, payload, codec, mode, queue, rank, eta, delay, overdue_after, options, place))
+  SELECT * FROM {_ROWS}
+  AS new(id, token, name, payload, codec, mode, queue, rank, eta, delay, overdue_after, options, key, until, period,
+         place))
 """
 """The parameters of `row_of` as rows, each with its ``place`` in the batch."""
 
@@ -25,6 +32,10 @@ SELECT new.id, new.token, new.name, new.payload, new.codec, new.mode, new.queue,
        CASE WHEN new.overdue_after IS NOT NULL THEN least(store.now + new.overdue_after, {last}) END,
        new.options, 'pending', 0, 0, 0, 0, FALSE, store.now
 """
+
+_INDEXED: Final = 1000
+"""The most bytes of a key that go into the index as they are; a third of a page is its limit."""
+_DIGESTED: Final = re.compile(r"#sha256:[0-9a-f]{64}\Z")
 
 
 def row_of(task: NewTask) -> tuple[Any, ...]:
@@ -42,4 +53,18 @@ def row_of(task: NewTask) -> tuple[Any, ...]:
         to_duration(task.delay),
         None if task.overdue_after is None else to_duration(task.overdue_after),
         task.options,
+        *((None, None, None) if task.unique is None else _key_of(task.unique)),
     )
+
+
+def _key_of(unique: UniqueKey) -> tuple[Any, ...]:
+    period = None if unique.period is None else to_duration(unique.period)
+    return _indexed(unique.key), unique.until.value, period
+
+
+def _indexed(key: str) -> str:
+    """A key as it fits into an index: a long one, or what looks like one, by its beginning and its digest."""
+    encoded = key.encode()
+    if len(encoded) <= _INDEXED and not _DIGESTED.search(key):
+        return key
+    return f"{key[:200]}#sha256:{hashlib.sha256(encoded).hexdigest()}"

@@ -9,26 +9,26 @@ from asyncpg import Connection
 from kapusta.backend import RenewAnswer, Renewed, RenewRequest
 
 from ..._rows import to_duration
-from ._sql import Sql
+from ._sql import Sql, rows_of
 
 # What the last SELECT sees is the beginning of the statement: a lease that was held then, and was not extended, is
 # locked, or was taken in this very moment. Whoever asks again will know.
-_RENEW: Final = """
-WITH store(now) AS MATERIALIZED (SELECT {now}),
-held AS MATERIALIZED (SELECT * FROM unnest($2::bigint[], $3::bigint[]) AS held(id, run)),
+_RENEW: Final = f"""
+WITH store(now) AS MATERIALIZED (SELECT {{now}}),
+held AS MATERIALIZED (SELECT * FROM {rows_of("bigint bigint", first=2)} AS held(id, run, place)),
 free AS MATERIALIZED (
-  SELECT task.id, task.run FROM {task} AS task
-  WHERE task.id = ANY($2::bigint[]) AND task.status = 'started' AND task.worker = $5
-  ORDER BY task.id FOR NO KEY UPDATE SKIP LOCKED),
+  SELECT task.id FROM held JOIN {{task}} AS task ON task.id = held.id AND task.run = held.run
+  WHERE task.status = 'started' AND task.worker = $5
+  ORDER BY task.id FOR NO KEY UPDATE OF task SKIP LOCKED),
 renewed AS (
-  UPDATE {task} AS task SET lease = $4, lease_end = least(store.now + $4::bigint, {last})
-  FROM free JOIN held ON held.id = free.id AND held.run = free.run CROSS JOIN store
-  WHERE task.id = free.id
-  RETURNING task.id, task.cancel_requested)
-SELECT seen.id, renewed.id IS NOT NULL, coalesce(renewed.cancel_requested, seen.cancel_requested)
-FROM held JOIN {task} AS seen ON seen.id = held.id AND seen.run = held.run
-LEFT JOIN renewed ON renewed.id = seen.id
-WHERE seen.status = 'started' AND seen.worker = $5
+  UPDATE {{task}} SET lease = $4, lease_end = least((SELECT now FROM store) + $4::bigint, {{last}})
+  WHERE id = ANY(ARRAY(SELECT id FROM free))
+  RETURNING id, cancel_requested)
+SELECT id, TRUE, cancel_requested FROM renewed
+UNION ALL
+SELECT seen.id, FALSE, seen.cancel_requested
+FROM held JOIN {{task}} AS seen ON seen.id = held.id AND seen.run = held.run
+WHERE seen.status = 'started' AND seen.worker = $5 AND seen.id NOT IN (SELECT id FROM renewed)
 """
 
 _LOST: Final = (RenewAnswer.lost, False)

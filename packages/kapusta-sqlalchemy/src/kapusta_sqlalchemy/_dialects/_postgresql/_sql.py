@@ -51,6 +51,16 @@ def storable(names: Iterable[str]) -> list[str]:
     return [name for name in names if name.isprintable() or not _UNSTORABLE.search(name)]
 
 
+def rows_of(kinds: str, *, first: int) -> str:
+    """What makes rows of arrays, the parameters from *first* on, each with its place in the batch.
+
+    Of an array that it does not see the planner expects ten elements, and joins by looking at each pair; of a
+    series, a thousand, and then it hashes.
+    """
+    arrays = [f"unnest(${number}::{kind}[])" for number, kind in enumerate(kinds.split(), start=first)]
+    return f"ROWS FROM ({', '.join(arrays)}, generate_series(1, cardinality(${first})))"
+
+
 def columns(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """Rows as one array for each column, which ``unnest`` makes rows of again: one text serves any number."""
     return list(zip(*rows, strict=True))
