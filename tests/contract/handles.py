@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kapusta.backend import Clock
-from kapusta.testing.contract import OpenBackend
+from kapusta.testing import OpenBackend
 from kapusta_memory import MemoryCRUD
 
 

@@ -10,8 +10,7 @@ from datetime import timedelta
 import pytest
 
 from kapusta.backend import Clock, NewTask, StoreUnavailableError, TaskQuery
-from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock
-from kapusta.testing.contract import OpenBackend
+from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock, OpenBackend
 from kapusta_memory import MemoryCRUD
 from tests.contract.handles import handles_to_one_store
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kapusta.testing.machine import OpenBackend, hold_against_model
+from kapusta.testing import OpenBackend
+from kapusta.testing.machine import hold_against_model
 from kapusta_jsonfile import JsonFileCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.contract.handles import handles_to_one_store

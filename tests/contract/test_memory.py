@@ -6,8 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from kapusta.testing import BackendContract
-from kapusta.testing.contract import OpenBackend
+from kapusta.testing import BackendContract, OpenBackend
 from kapusta_memory import MemoryCRUD
 from tests.contract.handles import handles_to_one_store
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from kapusta.backend import Clock
-from kapusta.testing import BackendContract
-from kapusta.testing.contract import OpenBackend
+from kapusta.testing import BackendContract, OpenBackend
 from kapusta_sqlalchemy import AlchemyCRUD
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from kapusta.backend import Clock
-from kapusta.testing import BackendContract
-from kapusta.testing.contract import OpenBackend
+from kapusta.testing import BackendContract, OpenBackend
 from kapusta_sqlalchemy import AlchemyCRUD
 
 

@@ -19,8 +19,10 @@ from tests.worker.leftovers import children_of, is_alive
 
 SLOT_GONE = 8.0
 """How long the slot may be gone at most, in seconds, on a machine that is busy with something else."""
+KILL_GRACE = 2.0
+"""How long a child has, in seconds, between SIGTERM and SIGKILL."""
 NEIGHBOUR = 1.5
-"""How long a short body in another child may take at most: less than the two seconds that a kill may take."""
+"""How long a short body in another child may take at most: less than a kill may take."""
 
 
 def reported(accident: Accident, record: Record, *, gone: float = SLOT_GONE) -> Accident:
@@ -63,18 +65,6 @@ def reported(accident: Accident, record: Record, *, gone: float = SLOT_GONE) -> 
             "its child process was ended by signal 9, SIGKILL (out of memory?)",
             id="killed by the kernel",
         ),
-        pytest.param(
-            mishaps.fork_and_die,
-            {},
-            "its child process was ended by signal 9, SIGKILL (out of memory?)",
-            id="killed beside a fork",
-        ),
-        pytest.param(
-            mishaps.fork_in_c_and_die,
-            {},
-            "its child process was ended by signal 9, SIGKILL (out of memory?)",
-            id="killed beside a fork in C",
-        ),
     ],
 )
 async def test_a_death_is_stored_with_its_exit_code_or_signal(
@@ -91,6 +81,27 @@ async def test_a_death_is_stored_with_its_exit_code_or_signal(
     task = accident.task
     assert (task.status, task.crashes, task.failures) == (TaskStatus.held, 1, 0)
     assert task.reason == f"{reason}; that was crash 1 in a row, max_crashes=1"
+
+
+async def test_a_copy_of_the_process_does_not_hide_its_death(tmp_path: Path, record_property: Record) -> None:
+    """A child that has forked, and is killed, is known to be dead at once: its copy does not keep the channel."""
+    async with lab(tmp_path) as here:
+        accident = reported(
+            await here.accident(here.task(mishaps.fork_and_die)), record_property, gone=KILL_GRACE
+        )
+
+    assert accident.task.status is TaskStatus.held
+
+
+async def test_a_copy_that_python_knows_nothing_of_does_not_hide_a_death(
+    tmp_path: Path, record_property: Record
+) -> None:
+    """Not even a copy that keeps the channel, made in C, and beyond our reach keeps the slot."""
+    async with lab(tmp_path) as here:
+        accident = reported(await here.accident(here.task(mishaps.fork_in_c_and_die)), record_property)
+        os.kill(int(here.notes("escaped")[0][0]), signal.SIGKILL)
+
+    assert accident.task.status is TaskStatus.held
 
 
 async def test_memory_that_is_refused_is_an_error_of_the_body(tmp_path: Path) -> None:

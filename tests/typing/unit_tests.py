@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import assert_type
@@ -10,7 +9,7 @@ from typing import assert_type
 import pytest
 
 from kapusta import BaseCRUD, Kapusta, StillStartedError
-from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock
+from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock, OpenBackend
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 
@@ -72,6 +71,6 @@ class TestMyBackend(BackendContract):
     """The contract, for a backend of one's own."""
 
     @pytest.fixture
-    def open_backend(self, tmp_path: Path) -> Callable[[], BaseCRUD]:
-        """A fresh handle to the same storage."""
-        return lambda: AlchemyCRUD(f"sqlite:///{tmp_path / 'tasks.db'}")
+    def open_backend(self, tmp_path: Path) -> OpenBackend:
+        """What gives handles to one storage."""
+        return lambda clock: AlchemyCRUD(f"sqlite:///{tmp_path / 'tasks.db'}", clock=clock)

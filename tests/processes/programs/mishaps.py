@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.processes.programs.bodies import note
+from tests.processes.programs.bodies import note, notes
 
 
 def stamp(folder: str) -> int:
@@ -111,10 +111,14 @@ def leave_a_child_behind(folder: str) -> int:
 
 
 def fork_in_c_and_die(folder: str) -> None:
-    """Have a copy of the process that Python knows nothing of, and be killed beside it."""
+    """Have a copy of the process that Python knows nothing of, and that leaves the group, and be killed beside it."""
     if ctypes.PyDLL(None).fork() == 0:
+        os.setsid()
+        note(folder, "escaped")
         ctypes.PyDLL(None).sleep(60)
         os._exit(0)
+    while not any(words[1] == "escaped" for words in notes(folder)):
+        time.sleep(0.01)
     be_killed(folder)
 
 
@@ -192,8 +196,8 @@ def fork_and_return(folder: str) -> str:
     note(folder, "returns", os.getpid())
     if pid == 0:
         return "the copy"
-    os.waitpid(pid, 0)
-    return "the original"
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return f"the original; the copy ended with {code}"
 
 
 def fork_and_die(folder: str) -> None:

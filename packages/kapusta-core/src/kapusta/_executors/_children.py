@@ -42,7 +42,7 @@ class Child:
         self._process, self._reader, self._writer = process, reader, writer
         self._gone = asyncio.create_task(process.wait(), name=f"kapusta: child process {process.pid}")
         self._word: asyncio.Task[bytes | None] | None = None
-        self._gone.add_done_callback(lambda _: os.close(lifeline))
+        self._gone.add_done_callback(lambda _: self._end_group(lifeline))
 
     @classmethod
     async def start(cls, environment: Mapping[str, str] | None, max_result_bytes: int) -> Child:
@@ -98,7 +98,7 @@ class Child:
         if self._word is None:
             self._word = asyncio.create_task(read_frame(self._reader), name=f"kapusta: word of {self.pid}")
         await asyncio.wait({self._word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
-        # What it had said is on its way; a copy of it that a library in C made may keep the channel open.
+        # What it had said is on its way. A copy of it that has left its group, and is no Python, may keep the channel open.
         await asyncio.wait({self._word}, timeout=KILL_GRACE.total_seconds())
         if not self._word.done():
             return None
@@ -110,11 +110,10 @@ class Child:
         self._writer.close()
 
     async def see_off(self) -> None:
-        """Let it end by itself, now that it has no job, and then what it has started; kill it if it does not."""
+        """Let it end by itself, now that it has no job; kill it if it does not."""
         self._writer.close()
         if not await self._ends_in_time():
             await self.kill()
-        _signal_group(self.pid, signal.SIGKILL)
 
     async def kill(self) -> None:
         """End it, and its whole process group."""
@@ -125,7 +124,6 @@ class Child:
             grace = KILL_GRACE.total_seconds()
             await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            # The child may be gone and its own children not; the group's number is theirs while one lives.
             _signal_group(self.pid, signal.SIGKILL)
             self._writer.close()  # not before: a child whose channel closes grants its body no grace
         await asyncio.wait({self._gone})
@@ -142,6 +140,11 @@ class Child:
             name = "unknown"
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"its child process was ended by signal {-code}, {name}{hint}"
+
+    def _end_group(self, lifeline: int) -> None:
+        """It is gone, and what it has started goes with it; the group's number is theirs while one lives."""
+        os.close(lifeline)
+        _signal_group(self.pid, signal.SIGKILL)
 
     async def _ends_in_time(self) -> bool:
         await asyncio.wait({self._gone}, timeout=KILL_GRACE.total_seconds())

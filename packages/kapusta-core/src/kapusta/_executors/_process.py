@@ -78,9 +78,6 @@ class ProcessExecutor:
                 child = await self._take()
             except OSError as problem:
                 return Died(f"its child process could not be started: {problem}")
-            if body.stop_cause is not None:
-                await self._keep(child)
-                return Stopped(body.stop_cause)
             try:
                 ended = await _Conversation(child, self._clock, attempt, body).hold(job)
             except BaseException:

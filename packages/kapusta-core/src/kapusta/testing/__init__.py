@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
+from ._stage import OpenBackend
 from .clock import ManualClock
 from .faulty import FaultKind, FaultyCRUD
 
 if TYPE_CHECKING:
     from .contract import BackendContract
 
-__all__ = ["BackendContract", "FaultKind", "FaultyCRUD", "ManualClock"]
+__all__ = ["BackendContract", "FaultKind", "FaultyCRUD", "ManualClock", "OpenBackend"]
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,6 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kapusta._clock import Clock
 from kapusta._crud import BaseCRUD
 from kapusta._enums import TaskExecutionMode, TaskStatus
 from kapusta._records import (
@@ -29,10 +28,8 @@ from kapusta._records import (
 )
 
 from ._model import Model
+from ._stage import OpenBackend
 from .clock import ManualClock
-
-OpenBackend = Callable[[Clock], BaseCRUD]
-"""Gives a fresh, not started handle to one storage."""
 
 T = TypeVar("T")
 
