@@ -51,6 +51,22 @@ async def test_a_busy_lease_still_tells_of_a_cancel(store: AlchemyCRUD, admin: a
     assert (answer.answer, answer.cancel_requested) == ("busy", True)
 
 
+async def test_a_lock_beyond_patience_is_named(store: AlchemyCRUD, admin: asyncpg.Connection) -> None:
+    """When somebody keeps a row, its settlement fails before core's ten seconds, with the fact; the others pass it."""
+    await store.add_tasks([new(), new()])
+    mine, locked = (await store.claim_tasks(claim())).tasks
+    async with admin.transaction():
+        await admin.execute("SELECT FROM kapusta_task WHERE id = $1 FOR UPDATE", locked.id)
+
+        async with asyncio.timeout(9):
+            with pytest.raises(StoreUnavailableError, match=r"change_tasks: .*lock timeout, by another"):
+                await store.change_tasks([settled(locked)])
+        [changed] = await store.change_tasks([settled(mine)])
+
+    assert changed.answer == "accepted"
+    assert (await store.change_tasks([settled(locked)]))[0].answer == "accepted"
+
+
 async def test_a_locked_task_is_passed_over(store: AlchemyCRUD, admin: asyncpg.Connection) -> None:
     """A claim takes the next ones instead, in order, and waits for nobody; the locked one comes another time."""
     tasks = [new(priority=-n) for n in range(5)]

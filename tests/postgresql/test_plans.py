@@ -10,9 +10,11 @@ from typing import Any
 
 import asyncpg
 import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import FINAL, Guard, TaskExecutionMode, TaskQuery, TaskStatus, UniqueKey
 from kapusta_sqlalchemy import AlchemyCRUD
+from kapusta_sqlalchemy._dialects._postgresql import _checkouts
 from tests.postgresql.statements import Statements, plan, watched
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
@@ -235,6 +237,27 @@ async def test_a_crowd_in_front_costs_nothing(store: AlchemyCRUD, admin: asyncpg
     assert [task.id for task in claims.tasks] == [behind.id]
     assert claims.next_due is not None
     assert timedelta(minutes=50) < claims.next_due < timedelta(minutes=61)
+
+
+async def test_on_a_given_engine_plans_grow_old(
+    store: AlchemyCRUD, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user's connection keeps its settings, so a plan of an empty table is forgotten there after a while."""
+    await admin.execute("VACUUM ANALYZE kapusta_task")
+    assert store._started is not None
+    engine = create_async_engine(store._started.engine.url)
+    crud = AlchemyCRUD(engine)
+    await crud.startup()
+    empty = await _fastest(lambda: crud.claim_tasks(claim()))
+    await _crowd(admin, 50_000, name="unknown")
+
+    monkeypatch.setattr(_checkouts, "PLANS_SECONDS", 0)
+    await crud.claim_tasks(claim())
+    monkeypatch.undo()
+
+    assert await _fastest(lambda: crud.claim_tasks(claim())) < 5 * empty + 0.005
+    await crud.shutdown()
+    await engine.dispose()
 
 
 async def test_slots_count_for_each_mode_across_lanes(store: AlchemyCRUD) -> None:

@@ -35,7 +35,11 @@ def run(*words: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[s
     return subprocess.run(
         [sys.executable, "-m", "kapusta", *words],
         cwd=cwd,
-        env={**os.environ, "CREW": CREW, "PYTHONPATH": path},
+        env={
+            **os.environ,
+            "CREW": CREW,
+            "PYTHONPATH": f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        },
         capture_output=True,
         text=True,
         timeout=60,

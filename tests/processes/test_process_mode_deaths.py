@@ -83,22 +83,18 @@ async def test_a_death_is_stored_with_its_exit_code_or_signal(
     assert task.reason == f"{reason}; that was crash 1 in a row, max_crashes=1"
 
 
-async def test_a_copy_of_the_process_does_not_hide_its_death(tmp_path: Path, record_property: Record) -> None:
-    """A child that has forked, and is killed, is known to be dead at once: its copy does not keep the channel."""
-    async with lab(tmp_path) as here:
-        accident = reported(
-            await here.accident(here.task(mishaps.fork_and_die)), record_property, gone=KILL_GRACE
-        )
-
-    assert accident.task.status is TaskStatus.held
-
-
-async def test_a_copy_that_python_knows_nothing_of_does_not_hide_a_death(
-    tmp_path: Path, record_property: Record
+@pytest.mark.parametrize(
+    ("body", "gone"), [(mishaps.fork_and_die, KILL_GRACE), (mishaps.fork_in_c_and_die, SLOT_GONE)]
+)
+async def test_a_copy_of_the_process_does_not_hide_its_death(
+    tmp_path: Path, record_property: Record, body: Callable[..., None], gone: float
 ) -> None:
-    """Not even a copy that keeps the channel, made in C, and beyond our reach keeps the slot."""
+    """A child that has forked, and is killed, is known to be dead, though its copy is out of reach.
+
+    At once, where Python has made the copy, which then has no channel; else within the two seconds of a kill.
+    """
     async with lab(tmp_path) as here:
-        accident = reported(await here.accident(here.task(mishaps.fork_in_c_and_die)), record_property)
+        accident = reported(await here.accident(here.task(body)), record_property, gone=gone)
         os.kill(int(here.notes("escaped")[0][0]), signal.SIGKILL)
 
     assert accident.task.status is TaskStatus.held

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from kapusta import Kapusta
+from kapusta._worker._settler import BACKLOG
 from kapusta.testing import ManualClock
+from kapusta_memory import MemoryCRUD
 from tests.worker.conftest import MakeKapusta, OpenStore
 
 PER_MINUTE = 12
@@ -119,3 +122,24 @@ async def test_a_launch_wakes_a_worker_that_has_no_free_slot_once_one_is_free(
 
     for handle in handles:
         await handle.result(timeout=5)
+
+
+async def test_a_backlog_that_is_worked_off_wakes_the_dispatcher() -> None:
+    """More slots than outcomes may wait for the store: claiming goes on when it has caught up, not a lease later."""
+    clock = ManualClock()
+    kapusta = Kapusta(MemoryCRUD(clock=clock), max_concurrent_tasks=3 * BACKLOG)
+    ran = 0
+
+    async def work() -> None:
+        nonlocal ran
+        ran += 1
+
+    task = kapusta.register_task(work, name="work")
+    await kapusta.crud.startup()
+    await task.launch_many([{}] * (4 * BACKLOG))
+
+    kapusta.create_listening_task()
+    await clock.settle()
+
+    assert ran == 4 * BACKLOG
+    await kapusta.shutdown()

@@ -93,7 +93,8 @@ def clear_up_at_sigterm(folder: str) -> None:
 
 
 def sleep_with_the_interpreter_locked(folder: str) -> None:
-    """Be somewhere in C for a while, where no other thread of this process gets a turn."""
+    """Be somewhere in C for a while, where no other thread of this process gets a turn, and deaf to SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     note(folder, "began", time.time())
     ctypes.PyDLL(None).sleep(60)
 
@@ -111,15 +112,19 @@ def leave_a_child_behind(folder: str) -> int:
 
 
 def fork_in_c_and_die(folder: str) -> None:
-    """Have a copy of the process that Python knows nothing of, and that leaves the group, and be killed beside it."""
+    """The same, by a library in C: Python knows nothing of the copy."""
     if ctypes.PyDLL(None).fork() == 0:
         os.setsid()
         note(folder, "escaped")
         ctypes.PyDLL(None).sleep(60)
         os._exit(0)
+    _wait_for_the_copy(folder)
+    be_killed(folder)
+
+
+def _wait_for_the_copy(folder: str) -> None:
     while not any(words[1] == "escaped" for words in notes(folder)):
         time.sleep(0.01)
-    be_killed(folder)
 
 
 # --- outcomes that are hard to tell -----------------------------------------------------------------
@@ -201,10 +206,13 @@ def fork_and_return(folder: str) -> str:
 
 
 def fork_and_die(folder: str) -> None:
-    """Have a copy of the process, and be killed beside it."""
+    """Have a copy of the process that leaves the group, as daemons do, and be killed beside it."""
     if os.fork() == 0:
+        os.setsid()
+        note(folder, "escaped")
         time.sleep(60)
         os._exit(0)
+    _wait_for_the_copy(folder)
     be_killed(folder)
 
 

@@ -72,7 +72,7 @@ class Worker:
         self._registry, self._loop = registry, asyncio.get_running_loop()
         self._clock = store.clock
         self._running = Running()
-        self._settler = Settler(store, self._changed, logger)
+        self._settler = Settler(store, self._changed, self._slot_freed, logger)
         # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
         apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself
         self._keeper_room = self._make_room(store.crud.twin() if apart else store.crud)

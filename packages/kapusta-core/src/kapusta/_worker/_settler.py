@@ -27,9 +27,13 @@ class Settler:
     """
 
     def __init__(
-        self, store: Store, settled: Callable[[Sequence[Change]], object], logger: logging.Logger
+        self,
+        store: Store,
+        settled: Callable[[Sequence[Change]], object],
+        relieved: Callable[[], object],
+        logger: logging.Logger,
     ) -> None:
-        self._store, self._settled, self._logger = store, settled, logger
+        self._store, self._settled, self._relieved, self._logger = store, settled, relieved, logger
         self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
         self._work = asyncio.Event()
         self._unsettled = 0
@@ -117,6 +121,8 @@ class Settler:
 
     def _done(self, future: asyncio.Future[ChangeAnswer]) -> asyncio.Future[ChangeAnswer]:
         self._unsettled -= 1
+        if self._unsettled == BACKLOG - 1:
+            self._relieved()  # nothing was claimed because of the backlog
         if not self._unsettled:
             self.flushed.set()
         # Whoever waited may be gone with its loop; the answer then has no reader.

@@ -11,12 +11,20 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from kapusta.backend import SystemClock
+
 from ..._whole import opened_whole
 from .. import Checkout
 
 _CONNECT_SECONDS: Final = 5.0
+_PLANNED: Final = "kapusta: when its plans were made"
 _GOODBYE: Final = 5.0
 """Seconds for a server to say that it has stopped what it was doing."""
+
+PLANS_SECONDS: Final = 10.0
+"""For how long a plan is kept on a user's connection."""
+
+_clock: Final = SystemClock()  # tables grow in real time, whatever clock a test moves
 
 
 class PostgreSQLCheckout(Checkout):
@@ -31,10 +39,12 @@ class PostgreSQLCheckout(Checkout):
 
 # A plan is kept with its prepared statement, and one that was made while the table was empty would go on reading the
 # whole of it when there are a million rows. Every statement of ours has its index, so the planner has no choice.
+# Whoever waits for a lock for longer is told so by the server, and by us to the caller, before the call is given up.
 # Where statements are not kept, as behind a pooler, neither are plans; and the session may be somebody else's.
 SETTINGS: Final = """
 SET plan_cache_mode = force_generic_plan; SET jit = off;
-SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off
+SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off;
+SET lock_timeout = 2000
 """
 
 
@@ -109,11 +119,26 @@ class GivenCheckout(PostgreSQLCheckout):
     async def _take(cls, engine: AsyncEngine) -> GivenCheckout:
         while True:
             taken = await engine.connect()
-            driver = driver_of(await taken.get_raw_connection())
+            pooled = await taken.get_raw_connection()
+            driver = driver_of(pooled)
             if not driver.is_closed():
-                return cls(taken, driver)
+                checkout = cls(taken, driver)
+                await checkout._plan_anew(pooled.info)
+                return checkout
             await taken.invalidate()
             await taken.close()
+
+    async def _plan_anew(self, info: dict[Any, Any]) -> None:
+        """Have old plans forgotten: the settings of this session are the user's, so the planner has its choice."""
+        now = _clock.monotonic()
+        if now - info.setdefault(_PLANNED, now) < PLANS_SECONDS:
+            return
+        info[_PLANNED] = now
+        try:
+            await self.connection.execute("DISCARD PLANS")
+        except BaseException:
+            await self.discard()
+            raise
 
     def give_back(self) -> Coroutine[Any, Any, None]:
         return self._taken.close()

@@ -78,6 +78,7 @@ class PostgreSQL(Dialect):
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
         async with connection.begin():
+            await connection.execute(text("SET LOCAL lock_timeout = 0"))  # a migration may take its time
             # Of the transaction's, not the session's: it ends with it, whatever becomes of the connection.
             await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": self._lock_number})
             if self.tables.schema is not None and not await self._has_schema(connection):
