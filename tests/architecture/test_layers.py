@@ -18,7 +18,7 @@ PLANTS = [
     ("kapusta/_enums.py", "from kapusta._clock import Clock", "layers"),
     ("kapusta/_unplaced.py", '"""A module without a place."""', "layers"),
     ("kapusta/_records/_record.py", "import kapusta_memory", "no-engine"),
-    ("kapusta/_errors.py", "import sqlalchemy.exc", "no-engine"),
+    ("kapusta/_errors/_stores.py", "import sqlalchemy.exc", "no-engine"),
     ("kapusta/_records/_record.py", "import pytest", "no-pytest"),
     ("kapusta_memory/_plugin.py", "from kapusta._records import NewTask", "memory-door"),
     ("kapusta_memory/_plugin.py", "from kapusta import Kapusta", "memory-door"),

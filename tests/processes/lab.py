@@ -17,7 +17,6 @@ from tests.processes.programs import bodies, mishaps
 from tests.worker.eventually import eventually
 from tests.worker.stored import stored
 
-Record = Callable[[str, object], None]
 FINAL = frozenset(TaskStatus) - {TaskStatus.pending, TaskStatus.started}
 
 

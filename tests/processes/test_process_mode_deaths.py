@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kapusta import TaskStatus
-from tests.processes.lab import Accident, Record, lab
+from tests.processes.lab import Accident, lab
 from tests.processes.programs import bodies, falls, mishaps
 from tests.worker.eventually import eventually
 from tests.worker.leftovers import children_of, is_alive
@@ -25,10 +25,8 @@ NEIGHBOUR = 1.5
 """How long a short body in another child may take at most: less than a kill may take."""
 
 
-def reported(accident: Accident, record: Record, *, gone: float = SLOT_GONE) -> Accident:
-    """The accident, once its figures are written down and within their bounds."""
-    record("slot_gone_seconds", round(accident.gone, 3))
-    record("neighbour_seconds", round(accident.neighbour, 3))
+def reported(accident: Accident, *, gone: float = SLOT_GONE) -> Accident:
+    """The accident, once its figures are printed (`pytest -rP` shows them) and within their bounds."""
     print(f"slot gone for {accident.gone:.3f} s, neighbour took {accident.neighbour:.3f} s at most")
     assert 0 < accident.gone < gone
     assert accident.neighbour < NEIGHBOUR
@@ -69,14 +67,13 @@ def reported(accident: Accident, record: Record, *, gone: float = SLOT_GONE) -> 
 )
 async def test_a_death_is_stored_with_its_exit_code_or_signal(
     tmp_path: Path,
-    record_property: Record,
     body: Callable[..., None],
     arguments: dict[str, Any],
     reason: str,
 ) -> None:
     """A body that takes its child along is held with exit code or signal, and the slot runs the next body."""
     async with lab(tmp_path) as here:
-        accident = reported(await here.accident(here.task(body), **arguments), record_property)
+        accident = reported(await here.accident(here.task(body), **arguments))
 
     task = accident.task
     assert (task.status, task.crashes, task.failures) == (TaskStatus.held, 1, 0)
@@ -87,14 +84,14 @@ async def test_a_death_is_stored_with_its_exit_code_or_signal(
     ("body", "gone"), [(mishaps.fork_and_die, KILL_GRACE), (mishaps.fork_in_c_and_die, SLOT_GONE)]
 )
 async def test_a_copy_of_the_process_does_not_hide_its_death(
-    tmp_path: Path, record_property: Record, body: Callable[..., None], gone: float
+    tmp_path: Path, body: Callable[..., None], gone: float
 ) -> None:
     """A child that has forked, and is killed, is known to be dead, though its copy is out of reach.
 
     At once, where Python has made the copy, which then has no channel; else within the two seconds of a kill.
     """
     async with lab(tmp_path) as here:
-        accident = reported(await here.accident(here.task(body)), record_property, gone=gone)
+        accident = reported(await here.accident(here.task(body)), gone=gone)
         os.kill(int(here.notes("escaped")[0][0]), signal.SIGKILL)
 
     assert accident.task.status is TaskStatus.held
@@ -114,9 +111,7 @@ async def test_memory_that_is_refused_is_an_error_of_the_body(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])
-async def test_a_child_killed_from_outside_while_busy(
-    tmp_path: Path, record_property: Record, number: signal.Signals
-) -> None:
+async def test_a_child_killed_from_outside_while_busy(tmp_path: Path, number: signal.Signals) -> None:
     """Whoever kills a child under its body: the outcome names the signal, and the slot runs the next body."""
     async with lab(tmp_path) as here:
 
@@ -124,7 +119,7 @@ async def test_a_child_killed_from_outside_while_busy(
             os.kill(await here.began(), number)
             return time.time()
 
-        accident = reported(await here.accident(here.task(mishaps.sleep), meanwhile=kill), record_property)
+        accident = reported(await here.accident(here.task(mishaps.sleep), meanwhile=kill))
 
     assert accident.task.status is TaskStatus.held
     assert accident.task.reason is not None
@@ -144,9 +139,7 @@ async def test_a_death_is_followed_by_another_attempt(tmp_path: Path) -> None:
     assert (task.status, task.run, task.crashes, task.failures) == (TaskStatus.success, 2, 0, 0)
 
 
-async def test_a_child_killed_from_outside_while_idle_costs_nothing(
-    tmp_path: Path, record_property: Record
-) -> None:
+async def test_a_child_killed_from_outside_while_idle_costs_nothing(tmp_path: Path) -> None:
     """`kill -9` of every idle child: the next body runs at once in a new one, and no crash is counted."""
     async with lab(tmp_path) as here:
         child, _ = await here.next_body()
@@ -159,16 +152,13 @@ async def test_a_child_killed_from_outside_while_idle_costs_nothing(
         gone = float(here.notes("stamped")[-1][2]) - killed_at
         task = await here.end_of(handle)
 
-    record_property("slot_gone_seconds", round(gone, 3))
     print(f"slot gone for {gone:.3f} s")
     assert successor != child
     assert (task.status, task.run, task.crashes) == (TaskStatus.success, 1, 0)
     assert gone < SLOT_GONE
 
 
-async def test_a_child_that_ignores_sigterm_is_killed_at_its_timeout(
-    tmp_path: Path, record_property: Record
-) -> None:
+async def test_a_child_that_ignores_sigterm_is_killed_at_its_timeout(tmp_path: Path) -> None:
     """A body that ignores SIGTERM ends by SIGKILL, two seconds after its timeout, which is the outcome."""
     async with lab(tmp_path) as here:
 
@@ -177,7 +167,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_at_its_timeout(
             return float(here.notes("began")[0][2]) + 0.5
 
         stubborn = here.task(mishaps.sleep_through_sigterm, timeout=0.5)
-        accident = reported(await here.accident(stubborn, meanwhile=time_out), record_property)
+        accident = reported(await here.accident(stubborn, meanwhile=time_out))
         child = int(here.notes("began")[0][0])
 
         assert accident.gone >= 2
@@ -186,9 +176,7 @@ async def test_a_child_that_ignores_sigterm_is_killed_at_its_timeout(
     assert accident.task.error == "TimeoutError: the body took longer than its timeout of 0.5 s"
 
 
-async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(
-    tmp_path: Path, record_property: Record
-) -> None:
+async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(tmp_path: Path) -> None:
     """SIGTERM comes first: a body that handles it does what is left to do, and its slot waits for that."""
     async with lab(tmp_path) as here:
 
@@ -197,7 +185,7 @@ async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(
             return float(here.notes("began")[0][2]) + 0.5
 
         tidy = here.task(mishaps.clear_up_at_sigterm, timeout=0.5)
-        accident = reported(await here.accident(tidy, meanwhile=time_out), record_property)
+        accident = reported(await here.accident(tidy, meanwhile=time_out))
 
         assert len(here.notes("cleared")) == 1
         assert 0.5 <= accident.gone < 2
@@ -207,9 +195,7 @@ async def test_a_body_has_two_seconds_to_clear_up_at_its_timeout(
 @pytest.mark.parametrize(
     "body", [mishaps.sleep, mishaps.sleep_with_a_child, mishaps.sleep_with_the_interpreter_locked]
 )
-async def test_a_timeout_ends_the_body_and_its_own_children(
-    tmp_path: Path, record_property: Record, body: Callable[..., Any]
-) -> None:
+async def test_a_timeout_ends_the_body_and_its_own_children(tmp_path: Path, body: Callable[..., Any]) -> None:
     """At its timeout a body is gone, with what it has started, and also where it is somewhere in C."""
     async with lab(tmp_path) as here:
 
@@ -217,18 +203,14 @@ async def test_a_timeout_ends_the_body_and_its_own_children(
             await here.began()
             return float(here.notes("began")[0][2]) + 0.5
 
-        accident = reported(
-            await here.accident(here.task(body, timeout=0.5), meanwhile=time_out), record_property
-        )
+        accident = reported(await here.accident(here.task(body, timeout=0.5), meanwhile=time_out))
         processes = [int(word) for word in (here.notes("began")[0][0], *here.notes("began")[0][3:])]
 
         assert accident.task.status is TaskStatus.timeout
         await eventually(lambda: not any(map(is_alive, processes)), "all are gone", within=5)
 
 
-async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(
-    tmp_path: Path, record_property: Record
-) -> None:
+async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(tmp_path: Path) -> None:
     """After a timeout a grandchild is gone that does not care for SIGTERM, though its own parent does."""
     async with lab(tmp_path) as here:
 
@@ -237,7 +219,7 @@ async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(
             return time.time()
 
         task = here.task(bodies.start_a_child_and_sleep, timeout=1)
-        accident = reported(await here.accident(task, meanwhile=time_out), record_property)
+        accident = reported(await here.accident(task, meanwhile=time_out))
         [[_, _, grandchild]] = here.notes("sleeps")
 
         assert accident.task.status is TaskStatus.timeout
@@ -255,7 +237,7 @@ async def test_a_grandchild_that_ignores_sigterm_is_gone_after_a_timeout(
     ],
 )
 async def test_an_import_that_fails_in_the_child_is_the_outcome(
-    tmp_path: Path, record_property: Record, fall: str, status: TaskStatus, words: str
+    tmp_path: Path, fall: str, status: TaskStatus, words: str
 ) -> None:
     """A module that its parent could import and a child cannot: the outcome says why, and the slot works again."""
     async with lab(tmp_path, process_environment={**os.environ, "FALL": fall}) as here:
@@ -264,7 +246,7 @@ async def test_an_import_that_fails_in_the_child_is_the_outcome(
             return time.time()
 
         task = here.task(falls.body, timeout=1 if fall == "sleep" else None)
-        accident = reported(await here.accident(task, meanwhile=now), record_property, gone=15)
+        accident = reported(await here.accident(task, meanwhile=now), gone=15)
 
     assert accident.task.status is status
     assert words in f"{accident.task.error} {accident.task.reason}"

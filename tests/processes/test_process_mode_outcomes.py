@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kapusta import ResultNotStoredError, TaskStatus
-from tests.processes.lab import Lab, Record, lab
+from tests.processes.lab import Lab, lab
 from tests.processes.programs import mishaps
 from tests.worker.eventually import eventually
 from tests.worker.leftovers import is_alive
@@ -96,14 +96,11 @@ async def test_a_mebibyte_travels_in_both_directions(tmp_path: Path) -> None:
         assert await in_the_same_child(here, child)
 
 
-async def test_a_body_that_closes_everything_ends_as_its_child(
-    tmp_path: Path, record_property: Record
-) -> None:
+async def test_a_body_that_closes_everything_ends_as_its_child(tmp_path: Path) -> None:
     """A child that has closed its own channel cannot answer: a crash with its exit code, and another child follows."""
     async with lab(tmp_path) as here:
         accident = await here.accident(here.task(mishaps.close_everything))
 
-    record_property("slot_gone_seconds", round(accident.gone, 3))
     print(f"slot gone for {accident.gone:.3f} s")
     assert accident.task.status is TaskStatus.held
     assert accident.task.reason is not None

@@ -13,6 +13,7 @@ from ._errors import (
     BackendNotFoundError,
     BackendTooNewError,
     BrokenPluginError,
+    ClaimLostError,
     DuplicateBackendError,
     DuplicateTaskError,
     KapustaError,
@@ -24,7 +25,9 @@ from ._errors import (
     MissingMainGuardError,
     MissingPluginError,
     NotImportableError,
+    OutsideOfTaskError,
     PayloadTooLargeError,
+    ResultEncodingError,
     ResultNotStoredError,
     ResultUnreadableError,
     StillBusyError,
@@ -39,6 +42,7 @@ from ._errors import (
     TaskNotFinishedError,
     TaskNotFoundError,
     TaskSignatureError,
+    TransactionError,
     UnknownOptionError,
 )
 from ._handle import TaskHandle
@@ -53,6 +57,7 @@ __all__ = [
     "Backoff",
     "BaseCRUD",
     "BrokenPluginError",
+    "ClaimLostError",
     "DuplicateBackendError",
     "DuplicateTaskError",
     "Kapusta",
@@ -66,7 +71,9 @@ __all__ = [
     "MissingPluginError",
     "NotImportableError",
     "OnCrash",
+    "OutsideOfTaskError",
     "PayloadTooLargeError",
+    "ResultEncodingError",
     "ResultNotStoredError",
     "ResultUnreadableError",
     "Seconds",
@@ -87,6 +94,7 @@ __all__ = [
     "TaskNotFoundError",
     "TaskSignatureError",
     "TaskStatus",
+    "TransactionError",
     "UnknownOptionError",
 ]
 

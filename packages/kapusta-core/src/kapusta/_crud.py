@@ -26,6 +26,30 @@ WakeKind: TypeAlias = Literal["work", "cancel", "settled"]
 """What a store may wake a worker for."""
 
 
+class JoinedStore(ABC):
+    """Writes that join a transaction of the caller's; what `BaseCRUD.within` gives.
+
+    They are there exactly if the transaction commits. Nothing here commits it, rolls it back, or repeats any
+    of it; an error goes to the caller as it is.
+    """
+
+    @abstractmethod
+    async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        """As `BaseCRUD.add_tasks`, but for unique keys, which it refuses.
+
+        Raises:
+            TransactionError: the transaction is of another database, or of another store in it.
+        """
+
+    @abstractmethod
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        """As `BaseCRUD.change_tasks`. A row that is changed stays locked until the transaction ends.
+
+        Raises:
+            TransactionError: see `add_tasks`.
+        """
+
+
 class BaseCRUD(ABC):
     """A store of tasks: broker and result backend in one.
 
@@ -175,3 +199,15 @@ class BaseCRUD(ABC):
         a worker goes on asking by itself.
         """
         raise NotImplementedError(f"{type(self).__name__} does not push wake-ups")
+
+    def within(self, transaction: object, committed: Callable[[], object]) -> JoinedStore:
+        """A handle whose writes join *transaction*, which is open and the caller's own.
+
+        Only asked of a backend with ``capabilities.joins_transactions``. Whatever *transaction* is, is between
+        the caller and the backend. *committed* is called on the loop that asked, some time after the
+        transaction has committed, and never before; after a rollback it need not be.
+
+        Raises:
+            TransactionError: *transaction* is nothing that this backend can join.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not join transactions")

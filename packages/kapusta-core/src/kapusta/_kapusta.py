@@ -20,6 +20,7 @@ from ._errors import KapustaValueError, StillStartedError, StoreUnavailableError
 from ._handle import TaskClient, TaskHandle
 from ._launcher import Launcher
 from ._naming import importable, stored_name
+from ._opening import opened
 from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
 from ._records import StoredTask, TaskQuery
 from ._registry import Registry
@@ -28,6 +29,7 @@ from ._spec import TaskSpec, is_async_function
 from ._store import Store
 from ._task import AsyncTask, SyncTask, Task
 from ._worker import Worker, WorkerSettings
+from ._worker._finishing import finisher_of
 from .types import Duration, TaskId
 
 P = ParamSpec("P")
@@ -132,7 +134,7 @@ class Kapusta:
         settings = self._settings
         self._codec = JsonCodec()
         self._registry = Registry()
-        self._store = Store(_opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
+        self._store = Store(opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
         self._client = TaskClient(self._store, self._decode, self._wake)
         self._launcher = Launcher(
             self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
@@ -274,7 +276,7 @@ class Kapusta:
             StillStartedError: the Kapusta runs where the block begins or ends; the store it has then, it keeps.
         """
         before = self.crud
-        self._change_store(_opened(crud))
+        self._change_store(opened(crud))
         try:
             yield self.crud
         finally:
@@ -319,6 +321,23 @@ class Kapusta:
         finally:
             await worker.stop()
             await asyncio.wait({listening})
+
+    async def finish_within(self, transaction: object, result: object = None) -> None:
+        """In the body of a running task: write its success within a transaction of the body's own.
+
+        It is there exactly if the transaction commits, and stays, however the body ends after that. If it does not
+        commit, the task counts as crashed: ``on_crash`` says what becomes of it.
+
+        Args:
+            transaction: an open transaction of yours; see the launch option of this name.
+            result: what the task's result is to be.
+
+        Raises:
+            OutsideOfTaskError: this is not the body of a task of this Kapusta.
+            ClaimLostError: somebody else has the task by now; let the transaction roll back.
+            ResultEncodingError, TransactionError: nothing was written.
+        """
+        await finisher_of(self._store).finish_within(transaction, result)
 
     # --- asking ---------------------------------------------------------------------------------
 
@@ -379,18 +398,3 @@ class Kapusta:
     def _report_end(self, listening: asyncio.Task[None]) -> None:
         if not listening.cancelled() and (error := listening.exception()) is not None:
             self.logger.error("The worker ended: %r", error, exc_info=error)
-
-
-def _opened(crud: object) -> BaseCRUD:
-    if isinstance(crud, str):
-        from ._plugins import installed
-
-        return installed().from_url(crud)
-    if not isinstance(crud, BaseCRUD):
-        raise KapustaValueError(
-            option="crud",
-            value=crud,
-            problem="is no BaseCRUD",
-            remedy='Give a backend, such as AlchemyCRUD(url), or a URL, such as "sqlite:///tasks.db".',
-        )
-    return crud

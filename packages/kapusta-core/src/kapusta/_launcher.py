@@ -14,7 +14,7 @@ from ._errors import KapustaValueError, LaunchUnknownError, PayloadTooLargeError
 from ._handle import TaskClient, TaskHandle
 from ._ids import Ids, new_token
 from ._options import TaskOptions
-from ._records import AddOutcome, NewTask
+from ._records import Added, AddOutcome, NewTask
 from ._role import refuse_in_import
 from ._spec import TaskSpec
 from ._store import Store
@@ -45,14 +45,20 @@ class Launcher:
             ArgumentError, PayloadTooLargeError, KapustaValueError: nothing was stored.
             StoreNotStartedError: nothing was stored; the store is not started.
             LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
+            TransactionError: the transaction that was given cannot be joined; nothing was stored.
         """
-        return await self._send_one(self._new_tasks(spec, options, [call]))
+        tasks = self._new_tasks(spec, options, [call])
+        if options.transaction is not None:
+            return (await self._join(options.transaction, tasks))[0]
+        return await self._send_one(tasks)
 
     async def launch_many(
         self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]
     ) -> list[TaskHandle[Any]]:
         """Store one task per call, all or none; answer their handles in order. Raises as `launch` does."""
         tasks = self._new_tasks(spec, options, calls)
+        if options.transaction is not None and tasks:
+            return await self._join(options.transaction, tasks)
         return await self._send(tasks) if tasks else []
 
     def _new_tasks(self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]) -> list[NewTask]:
@@ -72,6 +78,22 @@ class Launcher:
                 options=policy,
             )
             for call in calls
+        ]
+
+    async def _join(self, transaction: object, tasks: list[NewTask]) -> list[TaskHandle[Any]]:
+        """Store *tasks* within the caller's transaction; the worker is woken after its commit."""
+        joined = self._store.within(transaction, self._stored)
+        while True:
+            answers = list(zip(tasks, await joined.add_tasks(tasks), strict=True))
+            if all(answer.outcome is not AddOutcome.id_in_use for _, answer in answers):
+                return [TaskHandle(answer.id, self._client) for _, answer in answers]
+            tasks = self._redrawn(answers)
+
+    def _redrawn(self, answers: Sequence[tuple[NewTask, Added]]) -> list[NewTask]:
+        # Only those are sent anew whose id somebody else has; the others are there, and are answered `again`.
+        return [
+            task.replace(id=self._ids.draw()) if answer.outcome is AddOutcome.id_in_use else task
+            for task, answer in answers
         ]
 
     async def _send_one(self, tasks: list[NewTask]) -> TaskHandle[Any]:
@@ -94,11 +116,7 @@ class Launcher:
             if all(answer.outcome is not AddOutcome.id_in_use for _, answer in answers):
                 self._stored()
                 return [TaskHandle(answer.id, self._client) for answer in added]
-            # Only those are sent anew whose id somebody else has; the others are there, and are answered `again`.
-            tasks = [
-                task.replace(id=self._ids.draw()) if answer.outcome is AddOutcome.id_in_use else task
-                for task, answer in answers
-            ]
+            tasks = self._redrawn(answers)
 
     def _payload(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         payload = spec.arguments.encode(args, kwargs)

@@ -61,12 +61,14 @@ class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):
         eta_delta: delay before execution; ``None``: at once.
         eta: the moment to execute at, aware; goes before ``eta_delta``.
         policy: what the worker goes by.
+        transaction: the caller's, which the launch joins.
     """
 
     execution_mode: TaskExecutionMode
     policy: Policy
     eta_delta: timedelta | None = None
     eta: datetime | None = None
+    transaction: object = None
 
 
 class CommonOptions(TypedDict, total=False):
@@ -114,10 +116,13 @@ class LaunchOptions(CommonOptions, total=False):
     Attributes:
         execution_mode: where the body runs.
         eta: the moment to execute at, aware; goes before ``eta_delta``.
+        transaction: an open transaction of yours that the launch joins: the task is there exactly if it commits.
+            With `AlchemyCRUD`: an ``AsyncSession``, ``AsyncConnection``, ``Session`` or ``Connection``.
     """
 
     execution_mode: TaskExecutionMode | str | None
     eta: datetime | None
+    transaction: object
 
 
 _TASK_OPTIONS: Final = ("execution_mode", *RegistrationOptions.__annotations__)
@@ -199,7 +204,11 @@ def _updated(task: str, base: TaskOptions, *, is_async: bool, given: Mapping[str
     if given.get("eta", _DEFAULT) is not _DEFAULT:
         eta = _eta(given["eta"])
     options = TaskOptions(
-        execution_mode=mode, policy=make_policy(given, base.policy), eta_delta=eta_delta, eta=eta
+        execution_mode=mode,
+        policy=make_policy(given, base.policy),
+        eta_delta=eta_delta,
+        eta=eta,
+        transaction=given.get("transaction", base.transaction),
     )
     _check_mode(task, options, is_async=is_async)
     _check_deadline(options)

@@ -72,10 +72,10 @@ def will_retry(task: StoredTask, policy: Policy) -> bool:
 # --- a run that nobody asked to end -----------------------------------------------------------------
 
 
-def crashed(task: StoredTask, policy: Policy, reason: str) -> Change:
-    """The child process died under its living worker, or the body was stopped because its lease ended."""
+def crashed(task: StoredTask, policy: Policy, reason: str, *, error: str | None = None) -> Change:
+    """Its run came to nothing although its worker lives: a child that died, a lease that ended, a lost commit."""
     status, why = _after_crash(task, policy, reason)
-    return _by_holder(task, status, crashes=task.crashes + 1, error=task.error, reason=why)
+    return _by_holder(task, status, crashes=task.crashes + 1, error=error or task.error, reason=why)
 
 
 def rescued(task: StoredTask, policy: Policy) -> Change:

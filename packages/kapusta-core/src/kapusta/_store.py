@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from ._backoff import Backoff
-from ._crud import BaseCRUD
-from ._errors import BackendTooNewError, StoreUnavailableError
+from ._crud import BaseCRUD, JoinedStore
+from ._errors import BackendTooNewError, StoreUnavailableError, TransactionError
 from ._records import (
     Added,
     Change,
@@ -93,6 +93,20 @@ class Store:
     async def decide(self, change: Change) -> Changed:
         """Change one task, repeated until the deadline of one call is over: for a person who waits."""
         return (await self._insist("change_tasks", lambda: self.crud.change_tasks([change])))[0]
+
+    def within(self, transaction: object, committed: Callable[[], object]) -> JoinedStore:
+        """Writes that join a transaction of the caller's: neither shielded, nor bounded, nor repeated by us.
+
+        Raises:
+            TransactionError: the backend cannot join it, or cannot join any.
+        """
+        if not self.crud.capabilities.joins_transactions:
+            raise TransactionError(
+                transaction=repr(transaction),
+                problem=f"{type(self.crud).__name__} joins none",
+                remedy="Launch after the transaction has committed.",
+            )
+        return self.crud.within(transaction, committed)
 
     async def close(self) -> None:
         """Wait for the calls whose callers are gone, and shut the backend down, within the deadline of a call.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 from . import _rules as rules
 from ._clock import Clock, SystemClock, Timer
-from ._crud import BaseCRUD, WakeKind
+from ._crud import BaseCRUD, JoinedStore, WakeKind
 from ._enums import FINAL, TaskExecutionMode, TaskStatus
 from ._errors import (
     KapustaError,
@@ -16,6 +16,7 @@ from ._errors import (
     StoreTooNewError,
     StoreUnavailableError,
     StoreUrlError,
+    TransactionError,
 )
 from ._hookspecs import Backend, hookimpl
 from ._records import (
@@ -66,6 +67,7 @@ __all__ = [
     "Claims",
     "Clock",
     "Guard",
+    "JoinedStore",
     "KapustaError",
     "MissingDriverError",
     "NewTask",
@@ -86,6 +88,7 @@ __all__ = [
     "TaskQuery",
     "TaskStatus",
     "Timer",
+    "TransactionError",
     "UniqueKey",
     "UniqueUntil",
     "WakeKind",

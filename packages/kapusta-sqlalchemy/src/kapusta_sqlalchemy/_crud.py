@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import URL, Engine, make_url
+from sqlalchemy import URL, Engine, make_url, select
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -22,6 +22,7 @@ from kapusta.backend import (
     ClaimRequest,
     Claims,
     Clock,
+    JoinedStore,
     NewTask,
     Renewed,
     RenewRequest,
@@ -35,6 +36,7 @@ from kapusta.backend import (
 
 from ._connections import Connections
 from ._dialects import Dialect, choose
+from ._joining import Joined
 from ._migrate import ensure_schema
 from ._patience import patiently
 from ._tables import PREFIX, build_tables
@@ -173,20 +175,38 @@ class AlchemyCRUD(BaseCRUD):
         here = self._here()
         return here.dialect.listen(here.engine, wake)
 
+    def within(self, transaction: object, committed: Callable[[], object]) -> JoinedStore:
+        here = self._here()
+
+        def told() -> None:
+            here.dialect.hint()
+            committed()
+
+        return Joined(transaction, self._tables, lambda: self.clock.offset, self._store_id, told)
+
+    async def _store_id(self) -> str:
+        """The store's random id, looked up once."""
+        here = self._here()
+        if here.store_id is None:
+            async with here.engine.connect() as connection:
+                here.store_id = (await connection.execute(select(self._tables.store.c.id))).scalar_one()
+        return here.store_id
+
     def _here(self) -> _Started:
         if self._started is None:
             raise StoreNotStartedError(backend=type(self).__name__)
         return self._started
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Started:
-    """What there is from ``startup()`` to ``shutdown()``."""
+    """What there is from ``startup()`` to ``shutdown()``; written by its loop."""
 
     loop: asyncio.AbstractEventLoop
     engine: AsyncEngine
     dialect: Dialect
     connections: Connections
+    store_id: str | None = None
 
     async def close(self) -> None:
         if self.loop is asyncio.get_running_loop():

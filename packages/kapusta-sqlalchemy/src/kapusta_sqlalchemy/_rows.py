@@ -73,3 +73,36 @@ def to_record(row: Sequence[Any]) -> StoredTask:
         started=None if started is None else to_instant(started),
         finished=None if finished is None else to_instant(finished),
     )
+
+
+def to_columns(task: StoredTask) -> dict[str, Any]:
+    """The columns of a record, by name, in the table's order."""
+    return {
+        "id": task.id,
+        "token": task.token,
+        "name": task.name,
+        "payload": task.payload,
+        "codec": task.codec,
+        "mode": task.mode.value,
+        "queue": task.queue,
+        "rank": -task.priority,
+        "eta": to_microseconds(task.eta),
+        "deadline": None if task.deadline is None else to_microseconds(task.deadline),
+        "options": task.options,
+        "status": task.status.value,
+        "run": task.run,
+        "worker": task.worker,
+        "lease": None if task.lease is None else to_duration(task.lease),
+        "lease_end": None if task.lease_end is None else to_microseconds(task.lease_end),
+        "settled_run": task.settled_run,
+        "failures": task.failures,
+        "crashes": task.crashes,
+        "interruptions": task.interruptions,
+        "cancel_requested": task.cancel_requested,
+        "result": task.result,
+        "error": task.error,
+        "reason": task.reason,
+        "created": to_microseconds(task.created),
+        "started": None if task.started is None else to_microseconds(task.started),
+        "finished": None if task.finished is None else to_microseconds(task.finished),
+    }

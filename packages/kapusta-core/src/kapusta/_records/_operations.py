@@ -239,6 +239,7 @@ class Capabilities(Record, frozen=True, kw_only=True):
     Attributes:
         shared_between_processes: other processes can see the same tasks.
         survives_restart: tasks are there after the last handle was shut down.
+        joins_transactions: ``within`` writes into a transaction of the caller's.
         pushes_wakeups: ``listen`` tells of work that other handles have stored.
         time_resolution: instants closer than this may be stored as one.
         poll_interval: how often to look for other handles' work where nothing is pushed; ``None``: never
@@ -247,6 +248,7 @@ class Capabilities(Record, frozen=True, kw_only=True):
 
     shared_between_processes: bool = False
     survives_restart: bool = False
+    joins_transactions: bool = False
     pushes_wakeups: bool = False
     time_resolution: timedelta = timedelta(microseconds=1)
     poll_interval: timedelta | None = None

@@ -90,6 +90,8 @@ class Worker:
             max_processes=slots.limits[TaskExecutionMode.process],
         )
         self._runner = Runner(
+            store=store,
+            settled=client.settled,
             registry=registry,
             executors=self._executors,
             running=self._running,

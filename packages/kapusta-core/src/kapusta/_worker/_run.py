@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -32,6 +32,9 @@ from .._records import Change, ChangeAnswer
 from .._registry import Registry
 from .._slots import Slots
 from .._spec import TaskSpec
+from .._store import Store
+from ..types import TaskId
+from ._finishing import Finisher, set_finisher
 from ._keeper import Lease, LeaseKeeper
 from ._running import Run, Running
 from ._settler import Settler
@@ -43,6 +46,8 @@ class Runner:
     def __init__(
         self,
         *,
+        store: Store,
+        settled: Callable[[Sequence[TaskId]], object],
         registry: Registry,
         executors: Mapping[TaskExecutionMode, Executor],
         running: Running,
@@ -56,6 +61,7 @@ class Runner:
         slot_freed: Callable[[], object],
         logger: logging.Logger,
     ) -> None:
+        self._store, self._settled = store, settled
         self._registry, self._executors = registry, executors
         self._running, self._slots, self._settler, self._keeper = running, slots, settler, keeper
         self._clock, self._codec, self._lease = clock, codec, lease.total_seconds()
@@ -109,6 +115,7 @@ class Runner:
             if isinstance(begun, Change):
                 return begun
             self._log(logging.INFO, run, "started")
+            set_finisher(Finisher(self._store, run, begun.encode, self._settled))
             ended = await self._executors[run.task.mode].run(begun, run.body)
             if isinstance(ended, (TimedOut, Stopped)):
                 slot_kept_by = ended.running
@@ -152,6 +159,12 @@ class Runner:
         """The change that carries out what has become of a run; ``None``: it is abandoned."""
         if isinstance(ended, Change):
             return ended
+        if run.finished_within and isinstance(ended, (Returned, Raised)):
+            # If its transaction has committed, the answer to this is `already`; if not, nothing of it has happened.
+            reason = "the transaction that held its outcome did not commit"
+            return crashed(
+                run.task, run.policy, reason, error=ended.error if isinstance(ended, Raised) else None
+            )
         # The next attempt must not start beside a body that could not be stopped.
         running = ended.running if isinstance(ended, TimedOut) else None
         if running and will_retry(run.task, run.policy) and not await self._outlive(run, running):
@@ -194,7 +207,9 @@ class Runner:
         self._slot_freed()
 
     def _report(self, run: Run, change: Change, answer: ChangeAnswer) -> None:
-        if answer is ChangeAnswer.refused:
+        if answer is ChangeAnswer.already:
+            self._log(logging.INFO, run, "has ended already: its outcome was stored before")
+        elif answer is ChangeAnswer.refused:
             self._log(logging.WARNING, run, f"ended as '{change.status}', but its claim was lost: refused")
         elif change.status in (TaskStatus.success, TaskStatus.pending):
             self._log(

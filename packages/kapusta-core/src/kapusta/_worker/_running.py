@@ -25,14 +25,16 @@ class Run:
         body: how to stop it.
         claimed_at: on the monotonic scale, from before the claim was sent.
         store_now: the store's now at the claim.
+        finished_within: whether its body has written its outcome in a transaction of its own.
     """
 
-    __slots__ = ("body", "claimed_at", "policy", "store_now", "task")
+    __slots__ = ("body", "claimed_at", "finished_within", "policy", "store_now", "task")
 
     def __init__(self, task: StoredTask, claimed_at: float, store_now: datetime) -> None:
         self.task, self.claimed_at, self.store_now = task, claimed_at, store_now
         self.policy = Policy.read(task.options)
         self.body = Body()
+        self.finished_within = False
 
 
 class Running:

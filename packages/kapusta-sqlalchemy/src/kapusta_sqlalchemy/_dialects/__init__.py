@@ -119,6 +119,9 @@ class Dialect(ABC):
     async def close(self) -> None:  # noqa: B027 - not every database has something to end
         """End what this dialect has going on beside the operations; before the engine is disposed."""
 
+    def hint(self) -> None:  # noqa: B027 - not every database can tell others
+        """Tell other handles soon that somebody's transaction has brought work."""
+
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:
         """What one of ``errors`` means; ``None``: a mistake of ours or of the caller's."""

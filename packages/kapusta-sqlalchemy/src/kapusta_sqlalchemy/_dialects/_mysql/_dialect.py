@@ -54,6 +54,7 @@ class MySQL(Dialect):
     capabilities = Capabilities(
         shared_between_processes=True,
         survives_restart=True,
+        joins_transactions=True,
         time_resolution=timedelta(microseconds=1),
         poll_interval=timedelta(seconds=1),
     )

@@ -45,7 +45,12 @@ class PostgreSQL(Dialect):
     something else. Only a batch with several unique keys is a transaction, which the server ends if need be.
     """
 
-    capabilities = Capabilities(shared_between_processes=True, survives_restart=True, pushes_wakeups=True)
+    capabilities = Capabilities(
+        shared_between_processes=True,
+        survives_restart=True,
+        joins_transactions=True,
+        pushes_wakeups=True,
+    )
     errors = ERRORS
     writers = 3
     readers = 1
@@ -140,6 +145,9 @@ class PostgreSQL(Dialect):
         self, engine: AsyncEngine, wake: Callable[[WakeKind], None]
     ) -> AbstractAsyncContextManager[None]:
         return listening(engine, self._sql, wake)
+
+    def hint(self) -> None:
+        self._tell({"work"})
 
     def _tell(self, kinds: set[WakeKind]) -> None:
         if self._hints is not None:

@@ -51,6 +51,7 @@ class SQLite(Dialect):
     capabilities = Capabilities(
         shared_between_processes=True,
         survives_restart=True,
+        joins_transactions=True,
         pushes_wakeups=True,
         time_resolution=timedelta(milliseconds=1),
     )

@@ -1,0 +1,47 @@
+"""What is wrong with arguments and results."""
+
+from __future__ import annotations
+
+from ._root import KapustaError
+
+
+class ArgumentError(KapustaError, TypeError):
+    """The arguments of a launch do not fit the function, or cannot be stored."""
+
+    def __init__(self, *, task: str, parameter: str | None, problem: str, remedy: str) -> None:
+        self.task, self.parameter, self.problem, self.remedy = task, parameter, problem, remedy
+        which = f"argument '{parameter}'" if parameter else "the arguments"
+        super().__init__(f"Task '{task}' was not launched: {which}: {problem}. {remedy}")
+
+
+class PayloadTooLargeError(KapustaError, ValueError):
+    """The encoded arguments of a launch are larger than ``max_payload_bytes``."""
+
+    def __init__(self, *, task: str, size: int, limit: int) -> None:
+        self.task, self.size, self.limit = task, size, limit
+        super().__init__(
+            f"Task '{task}' was not launched: its arguments take {size} bytes, the limit is {limit}. Store "
+            f"the data elsewhere and launch with a reference to it, or raise Kapusta(max_payload_bytes=...)."
+        )
+
+
+class UnreadablePayloadError(KapustaError):
+    """Stored arguments that this worker cannot turn back into a call."""
+
+    def __init__(self, *, task: str, problem: str) -> None:
+        self.task, self.problem = task, problem
+        super().__init__(
+            f"The stored arguments of task '{task}' cannot be read here: {problem}. "
+            f"Is another version of the function running elsewhere?"
+        )
+
+
+class ResultEncodingError(KapustaError):
+    """A function returned what cannot be stored; its work is done all the same."""
+
+    def __init__(self, *, task: str, problem: str) -> None:
+        self.task, self.problem = task, problem
+        super().__init__(
+            f"The body of task '{task}' ran to its end, but its result was not stored: {problem}. "
+            f"Return something smaller or simpler; launching again would do the work again."
+        )

@@ -1,0 +1,56 @@
+"""An outcome in a transaction of the body's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+
+from .._errors import ClaimLostError, OutsideOfTaskError, ResultEncodingError
+from .._executors._attempt import ResultEncoder
+from .._outcomes import succeeded
+from .._records import ChangeAnswer
+from .._store import Store
+from ..types import TaskId
+from ._running import Run
+
+
+class Finisher:
+    """Writes the outcome of one run in a transaction that its body gives; used in the body's own context."""
+
+    def __init__(
+        self, store: Store, run: Run, encode: ResultEncoder, settled: Callable[[Sequence[TaskId]], object]
+    ) -> None:
+        self.store = store
+        self._run, self._encode, self._settled = run, encode, settled
+
+    async def finish_within(self, transaction: object, result: object) -> None:
+        """See `Kapusta.finish_within`."""
+        task = self._run.task
+        encoded = self._encode(result)
+        if encoded.problem is not None:
+            raise ResultEncodingError(task=task.name, problem=encoded.problem)
+        joined = self.store.within(transaction, lambda: self._settled([task.id]))
+        (answer,) = await joined.change_tasks([succeeded(task, encoded.result)])
+        if answer.answer is not ChangeAnswer.accepted:
+            raise ClaimLostError(task_id=task.id)
+        self._run.finished_within = True
+
+
+_current: ContextVar[Finisher | None] = ContextVar("kapusta_finisher", default=None)
+
+
+def set_finisher(finisher: Finisher) -> None:
+    """From here on this context, and what is started in it, is a body's."""
+    _current.set(finisher)
+
+
+def finisher_of(store: Store) -> Finisher:
+    """The finisher of the body that asks, if its task is of *store*.
+
+    Raises:
+        OutsideOfTaskError: no body asks, or one of another Kapusta.
+    """
+    finisher = _current.get()
+    if finisher is None or finisher.store is not store:
+        raise OutsideOfTaskError(action="finish_within()")
+    return finisher

@@ -1,0 +1,217 @@
+"""Writes that join a caller's transaction, through SQLAlchemy and whatever driver the caller has."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, event, func, inspect, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session
+from sqlalchemy.sql.elements import ColumnElement
+
+from kapusta.backend import (
+    Added,
+    AddOutcome,
+    Change,
+    ChangeAnswer,
+    Changed,
+    JoinedStore,
+    NewTask,
+    StoredTask,
+    TransactionError,
+    rules,
+)
+
+from ._rows import to_columns, to_instant, to_record
+from ._tables import Tables
+
+T = TypeVar("T")
+
+_NOW: Final = {
+    "sqlite": "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
+    "postgresql": "SELECT CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint)",
+    "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+}
+_POLL: Final = 0.001
+"""Seconds between two looks whether a commit that has begun is through."""
+
+
+class Joined(JoinedStore):
+    """One transaction of a caller's; used as its caller uses it: by one task at a time.
+
+    What is written, is written by plain SQLAlchemy statements on the caller's connection, so that any driver
+    will do, also one that blocks.
+    """
+
+    def __init__(
+        self,
+        transaction: object,
+        tables: Tables,
+        offset: Callable[[], timedelta],
+        store_id: Callable[[], Awaitable[str]],
+        committed: Callable[[], object],
+    ) -> None:
+        if not isinstance(transaction, (AsyncSession, AsyncConnection, Session, Connection)):
+            raise TransactionError(
+                transaction=repr(transaction),
+                problem=f"it is a {type(transaction).__name__}",
+                remedy="Give an AsyncSession, an AsyncConnection, a Session or a Connection of SQLAlchemy.",
+            )
+        self._transaction, self._tables, self._offset = transaction, tables, offset
+        self._store_id, self._committed = store_id, committed
+        self._listens = False
+
+    async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        return await self._do(lambda connection: self._add(connection, tasks))
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        return await self._do(lambda connection: self._change(connection, changes))
+
+    # --- reaching the caller's connection -----------------------------------------------------------
+
+    async def _do(self, work: Callable[[Connection], T]) -> T:
+        store_id = await self._store_id()
+
+        def checked(connection: Connection) -> T:
+            self._check(connection, store_id)
+            return work(connection)
+
+        transaction = self._transaction
+        if isinstance(transaction, AsyncSession):
+            transaction = await transaction.connection()
+        elif isinstance(transaction, Session):
+            transaction = transaction.connection()
+        if isinstance(transaction, AsyncConnection):
+            answer = await transaction.run_sync(checked)
+            self._listen(transaction.sync_connection)
+        else:
+            answer = checked(transaction)
+            self._listen(transaction)
+        return answer
+
+    def _check(self, connection: Connection, store_id: str) -> None:
+        """Raise unless the connection leads to the very store whose tasks are meant."""
+        # Asked once of each connection of the caller's pool: what it leads to does not change.
+        known = connection.info.setdefault("kapusta_stores", {})
+        table = self._tables.store
+        place = (table.schema, table.name)
+        if place not in known:
+            found = inspect(connection).has_table(table.name, schema=table.schema)
+            known[place] = connection.execute(select(table.c.id)).scalar_one_or_none() if found else None
+        if known[place] != store_id:
+            raise TransactionError(
+                transaction=repr(self._transaction),
+                problem=(
+                    f"there is no store of tasks in {connection.engine.url.render_as_string(hide_password=True)}"
+                    if known[place] is None
+                    else f"{connection.engine.url.render_as_string(hide_password=True)} holds another store"
+                ),
+                remedy="Give a transaction of the database that this Kapusta keeps its tasks in.",
+            )
+
+    def _listen(self, connection: Connection | None) -> None:
+        """Have the caller told after the commit. SQLAlchemy tells of it before: so look until it is through."""
+        if self._listens or connection is None:
+            return
+        self._listens = True
+        loop, transaction = asyncio.get_running_loop(), connection.get_transaction()
+
+        def look() -> None:
+            if transaction is not None and transaction.is_active:
+                loop.call_later(_POLL, look)
+            else:
+                self._committed()
+
+        def on_commit(_: Connection) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(look)
+
+        event.listen(connection, "commit", on_commit, once=True)
+
+    # --- what is written ------------------------------------------------------------------------------
+
+    def _now(self, connection: Connection) -> datetime:
+        kind = "mysql" if connection.dialect.name == "mariadb" else connection.dialect.name
+        now: int = connection.execute(text(_NOW[kind])).scalar_one()
+        return to_instant(now) + self._offset()
+
+    def _add(self, connection: Connection, tasks: Sequence[NewTask]) -> list[Added]:
+        for task in tasks:
+            if task.unique is not None:
+                raise TransactionError(
+                    transaction=repr(self._transaction),
+                    problem=f"task '{task.name}' has a unique key, which cannot be taken in a transaction yet",
+                    remedy="Launch it after the commit, or without its key.",
+                )
+        table, now = self._tables.task, self._now(connection)
+        wanted = select(table.c.id, table.c.token).where(table.c.id.in_([task.id for task in tasks]))
+        there = {id: _text(token) for id, token in connection.execute(wanted)}
+        for task in tasks:
+            if task.id not in there:
+                values = self._bound(connection, to_columns(rules.stored(task, now)))
+                connection.execute(table.insert().values(values))
+        return [Added(id=task.id, outcome=_outcome(task, there)) for task in tasks]
+
+    def _change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
+        now = self._now(connection)
+        answers: dict[int, ChangeAnswer] = {}
+        for change in sorted(changes, key=lambda each: each.id):
+            task = self._locked(connection, change.id)
+            answers[change.id] = rules.answer(change, task, now)
+            if task is not None and answers[change.id] is ChangeAnswer.accepted:
+                before, after = to_columns(task), to_columns(rules.changed(task, change, now))
+                differs = {name: value for name, value in after.items() if value != before[name]}
+                table = self._tables.task
+                values = self._bound(connection, differs)
+                connection.execute(update(table).where(table.c.id == task.id).values(values))
+        return [Changed(id=change.id, answer=answers[change.id]) for change in changes]
+
+    def _locked(self, connection: Connection, id: int) -> StoredTask | None:
+        # SQLite knows no lock on a row: there a writer that came in between fails the caller's own write.
+        table = self._tables.task
+        found = connection.execute(select(table).where(table.c.id == id).with_for_update())
+        row = found.mappings().one_or_none()
+        return None if row is None else to_record(_texts(row))
+
+    def _bound(self, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values as the columns of this database take them."""
+        if connection.dialect.name not in {"mysql", "mariadb"}:
+            return dict(values)
+        columns = self._tables.task.c
+        binary = {
+            name
+            for name in values
+            if columns[name].type.dialect_impl(connection.dialect).python_type is bytes
+        }
+        return {name: _hexadecimal(value) if name in binary else value for name, value in values.items()}
+
+
+_SHORT_TEXTS: Final = frozenset({"token", "name", "codec", "queue", "worker"})
+"""The columns whose text is bytes on MySQL."""
+
+
+def _hexadecimal(value: str | bytes | None) -> ColumnElement[Any] | None:
+    # Not every driver for MySQL takes bytes.
+    if value is None:
+        return None
+    data = value.encode() if isinstance(value, str) else value
+    return func.unhex(data.hex())
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _texts(row: Mapping[Any, Any]) -> list[Any]:
+    return [
+        _text(value) if name in _SHORT_TEXTS and value is not None else value for name, value in row.items()
+    ]
+
+
+def _outcome(task: NewTask, there: Mapping[int, str]) -> AddOutcome:
+    if task.id not in there:
+        return AddOutcome.new
+    return AddOutcome.again if there[task.id] == task.token else AddOutcome.id_in_use

@@ -1,0 +1,84 @@
+"""A database of each kind, the caller's own transactions in it, and a Kapusta that keeps its tasks there."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Integer, MetaData, Table, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.orm import Session
+
+from kapusta import Kapusta
+from kapusta_sqlalchemy import AlchemyCRUD
+
+Begin = Callable[[], AbstractAsyncContextManager[Any]]
+"""Opens a transaction of the caller's, which commits at its end, and rolls back if that is an error."""
+
+orders = Table("orders", MetaData(), Column("id", Integer, primary_key=True, autoincrement=False))
+"""A table of the application's own."""
+
+_BLOCKING = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}"
+    found: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mysql_url")
+    return str(found) if isinstance(found, str) else found
+
+
+@pytest.fixture
+async def engine(url: str) -> AsyncIterator[AsyncEngine]:
+    """The application's own engine."""
+    engine = create_async_engine(url)
+    async with engine.begin() as connection:
+        await connection.run_sync(orders.metadata.create_all)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+def blocking_url(url: str) -> str:
+    """The same database, by a driver that blocks."""
+    address = make_url(url)
+    name = _BLOCKING[address.get_backend_name().replace("mariadb", "mysql")]
+    return address.set(drivername=name).render_as_string(hide_password=False)
+
+
+@pytest.fixture(params=["AsyncSession", "AsyncConnection", "Session", "Connection"])
+def begin(request: pytest.FixtureRequest, engine: AsyncEngine, blocking_url: str) -> Iterator[Begin]:
+    """Each kind of transaction that can be joined."""
+    blocking = create_engine(blocking_url)
+
+    @asynccontextmanager
+    async def begin() -> AsyncIterator[Any]:
+        if request.param == "AsyncSession":
+            async with AsyncSession(engine) as session, session.begin():
+                yield session
+        elif request.param == "AsyncConnection":
+            async with engine.begin() as connection:
+                yield connection
+        elif request.param == "Session":
+            with Session(blocking) as session, session.begin():
+                yield session
+        else:
+            with blocking.begin() as connection:
+                yield connection
+
+    yield begin
+    blocking.dispose()
+
+
+@pytest.fixture
+async def kapusta(url: str) -> AsyncIterator[Kapusta]:
+    """A Kapusta on the application's database; not started."""
+    kapusta = Kapusta(AlchemyCRUD(url))
+    yield kapusta
+    await kapusta.shutdown()

@@ -1,0 +1,209 @@
+"""Outcomes in a transaction of the body's own."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from kapusta import (
+    ClaimLostError,
+    Kapusta,
+    OutsideOfTaskError,
+    ResultEncodingError,
+    TaskFailedError,
+    TaskStatus,
+)
+from kapusta.backend import Change, Guard, TaskQuery
+from kapusta.testing import ManualClock
+from kapusta_memory import MemoryCRUD
+from kapusta_sqlalchemy import AlchemyCRUD
+from tests.transactions.conftest import Begin, orders
+
+
+async def booked(engine: AsyncEngine) -> list[int]:
+    """The application's rows."""
+    async with engine.connect() as connection:
+        return list((await connection.execute(select(orders.c.id).order_by(orders.c.id))).scalars())
+
+
+async def test_an_outcome_commits_with_its_effects(kapusta: Kapusta, begin: Begin) -> None:
+    """The result that was written in the transaction is the task's; what the body returns after it is not."""
+
+    async def book(order: int) -> str:
+        async with begin() as transaction:
+            await kapusta.finish_within(transaction, f"order {order}")
+        return "too late"
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    handle = await task.launch(7)
+
+    assert await handle.result(timeout=10) == "order 7"
+    (stored,) = await kapusta.crud.find_tasks(TaskQuery())
+    assert (stored.status, stored.run, stored.settled_run, stored.crashes) == (TaskStatus.success, 1, 1, 0)
+
+
+async def test_an_outcome_whose_transaction_fails_leaves_the_task_to_be_run_again(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """The first run's commit fails, with all its effects; the second run's are there once."""
+    runs = 0
+
+    async def book(order: int) -> str:
+        nonlocal runs
+        runs += 1
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(orders.insert().values(id=order))
+            await kapusta.finish_within(session, f"run {runs}")
+            if runs == 1:
+                raise ConnectionError("the commit failed")
+        return "returned"
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    handle = await task.launch(7)
+
+    assert await handle.result(timeout=10) == "run 2"
+    assert await booked(engine) == [7]
+    (stored,) = await kapusta.crud.find_tasks(TaskQuery())
+    assert (stored.run, stored.failures) == (2, 0)
+
+
+async def test_a_quiet_rollback_counts_too(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """A body that rolls its transaction back and returns has done nothing: it runs again."""
+    runs = 0
+
+    async def book() -> str:
+        nonlocal runs
+        runs += 1
+        async with AsyncSession(engine) as session:
+            await kapusta.finish_within(session, f"run {runs}")
+            if runs == 1:
+                await session.rollback()
+            else:
+                await session.commit()
+        return "returned"
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    assert await (await task.launch()).result(timeout=10) == "run 2"
+
+
+async def test_a_task_that_must_not_run_twice_is_held_then(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """With `on_crash="hold"` a lost commit is for a person to look at, and the reason says what was lost."""
+
+    async def book() -> None:
+        async with AsyncSession(engine) as session:
+            await kapusta.finish_within(session)
+            await session.rollback()
+
+    task = kapusta.register_task(book, name="book", on_crash="hold")
+    await kapusta.startup()
+
+    with pytest.raises(TaskFailedError, match="did not commit") as caught:
+        await (await task.launch()).result(timeout=10)
+    assert caught.value.status is TaskStatus.held
+
+
+async def test_what_the_body_does_after_the_commit_changes_nothing(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """An exception after the commit is no failure: the work is done, and was said to be."""
+
+    async def book(order: int) -> str:
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(orders.insert().values(id=order))
+            await kapusta.finish_within(session, "done")
+        raise ValueError("on the way out")
+
+    task = kapusta.register_task(book, name="book", max_retry_attempts=3)
+    await kapusta.startup()
+
+    handle = await task.launch(7)
+
+    assert await handle.result(timeout=10) == "done"
+    assert await booked(engine) == [7]
+
+
+async def test_a_claim_that_was_lost_is_said_within_the_transaction(
+    url: str, engine: AsyncEngine, kapusta: Kapusta
+) -> None:
+    """The body learns it before its effects are there, and they are not there after it."""
+    clock = ManualClock()
+    clock.shift(hours=1)
+    rescuer = AlchemyCRUD(url, clock=clock)
+    lost: list[int] = []
+
+    async def book(order: int) -> None:
+        (mine,) = await rescuer.find_tasks(TaskQuery())
+        rescue = Change(id=mine.id, run=mine.run, guard=Guard.expired, status=TaskStatus.pending)
+        await rescuer.change_tasks([rescue])
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(orders.insert().values(id=order))
+                await kapusta.finish_within(session)
+        except ClaimLostError as error:
+            lost.append(error.task_id)
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+    await rescuer.startup()
+
+    handle = await task.launch(7)
+    await kapusta.run_until_idle()
+
+    assert lost == [handle]
+    assert await handle.status() is TaskStatus.pending  # as its rescuer has left it
+    assert await booked(engine) == []
+    await rescuer.shutdown()
+
+
+async def test_outside_of_a_body_there_is_nothing_to_finish(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """An error that says where it belongs; nothing is written."""
+    await kapusta.startup()
+
+    async with AsyncSession(engine) as session:
+        with pytest.raises(OutsideOfTaskError, match="in the body of an `async def` task"):
+            await kapusta.finish_within(session)
+
+
+async def test_the_body_of_another_kapusta_cannot_finish_here(engine: AsyncEngine, kapusta: Kapusta) -> None:
+    """A task belongs to the Kapusta that runs it."""
+    other = Kapusta(MemoryCRUD())
+
+    async def book() -> None:
+        await kapusta.finish_within(object())
+
+    task = other.register_task(book, name="book")
+    async with other:
+        with pytest.raises(TaskFailedError, match="OutsideOfTaskError"):
+            await (await task.launch()).result(timeout=timedelta(seconds=10))
+
+
+async def test_a_result_that_cannot_be_stored_rolls_back_with_the_rest(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """Unlike a result that is returned, it is refused while its effects can still be undone."""
+    refused: list[ResultEncodingError] = []
+
+    async def book(order: int) -> None:
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(orders.insert().values(id=order))
+                await kapusta.finish_within(session, object())
+        except ResultEncodingError as error:
+            refused.append(error)
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    await (await task.launch(7)).result(timeout=10)
+
+    assert len(refused) == 1
+    assert await booked(engine) == []

@@ -1,0 +1,181 @@
+"""Launches in the caller's transaction."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from kapusta import Kapusta, TaskNotFoundError, TransactionError
+from kapusta.backend import TaskQuery
+from kapusta_memory import MemoryCRUD
+from kapusta_sqlalchemy import AlchemyCRUD
+from tests.transactions.conftest import Begin, orders
+
+
+class UndoError(Exception):
+    """What a caller raises to have its transaction rolled back."""
+
+
+async def test_a_transaction_that_commits_leaves_one_task(kapusta: Kapusta, begin: Begin) -> None:
+    """The launch is there after the commit, runs, and its handle is the task's id."""
+    task = kapusta.register_task(lambda order: order + 1, name="ship")
+    await kapusta.startup()
+
+    async with begin() as transaction:
+        handle = await task.with_options(transaction=transaction).launch(41)
+
+    assert await handle.result(timeout=10) == 42
+    assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [handle]
+
+
+async def test_a_transaction_that_rolls_back_leaves_none(kapusta: Kapusta, begin: Begin) -> None:
+    """Nothing of the launch is there, for the worker or for anybody."""
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.startup()
+
+    with pytest.raises(UndoError):
+        async with begin() as transaction:
+            handle = await task.launch(update_params={"transaction": transaction})
+            raise UndoError
+
+    assert list(await kapusta.crud.find_tasks(TaskQuery())) == []
+    with pytest.raises(TaskNotFoundError):
+        await handle.status()
+
+
+async def test_many_launches_join_together(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """`launch_many` and `launch_now` join as `launch` does; all or none of it is there."""
+    task = kapusta.register_task(lambda number: number, name="ship", eta_delta=1)
+    await kapusta.startup()
+
+    async with AsyncSession(engine) as session, session.begin():
+        joined = task.with_options(transaction=session)
+        handles = await joined.launch_many([{"number": 1}, {"number": 2}])
+        handles.append(await joined.launch_now(3))
+
+    assert [await handle.result(timeout=10) for handle in handles] == [1, 2, 3]
+
+
+async def test_nothing_starts_before_the_commit(kapusta: Kapusta, begin: Begin) -> None:
+    """While the transaction is open, a worker that looks finds nothing; after it, it is woken."""
+    began = asyncio.Event()
+
+    async def ship() -> None:
+        began.set()
+
+    task = kapusta.register_task(ship, name="ship")
+    await kapusta.startup()
+    async with begin() as transaction:
+        handle = await task.with_options(transaction=transaction).launch()
+        await kapusta.run_until_idle()
+        assert not began.is_set()
+        assert await kapusta.get_task_status(handle) is None
+
+    await asyncio.wait_for(began.wait(), 10)
+
+
+async def test_a_savepoint_that_rolls_back_takes_its_launch_along(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """What was launched in a savepoint shares its fate, and the rest of the transaction goes on."""
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.startup()
+
+    async with AsyncSession(engine) as session, session.begin():
+        joined = task.with_options(transaction=session)
+        kept = await joined.launch()
+        with pytest.raises(UndoError):
+            async with session.begin_nested():
+                await joined.launch()
+                raise UndoError
+
+    assert await kept.result(timeout=10) == 42
+    assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [kept]
+
+
+async def test_under_load_exactly_what_was_committed_runs(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """Each body finds the row that was written with its launch; what was rolled back never runs."""
+    ran: list[int] = []
+    missing: list[int] = []
+
+    async def ship(order: int) -> None:
+        async with engine.connect() as connection:
+            found = (await connection.execute(select(orders.c.id).where(orders.c.id == order))).all()
+        (ran if found else missing).append(order)
+
+    task = kapusta.register_task(ship, name="ship")
+    await kapusta.startup()
+    chance = random.Random(7)
+    kept = {order for order in range(60) if chance.random() < 0.5}
+
+    async def sell(order: int) -> None:
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await session.execute(orders.insert().values(id=order))
+                await task.with_options(transaction=session).launch(order)
+                if order not in kept:
+                    raise UndoError
+        except UndoError:
+            return
+
+    one_writer = engine.url.get_backend_name() == "sqlite"  # its callers would wait for each other in vain
+    for start in range(0, 60, 1 if one_writer else 6):
+        await asyncio.gather(*(sell(order) for order in range(start, start + (1 if one_writer else 6))))
+    for stored in await kapusta.crud.find_tasks(TaskQuery(limit=100)):
+        await kapusta.handle(stored.id).result(timeout=20)
+
+    assert (sorted(ran), missing) == (sorted(kept), [])
+
+
+async def test_another_database_is_refused(kapusta: Kapusta, tmp_path: Path) -> None:
+    """A transaction of a database without our store: an error that says so, and nothing is stored anywhere."""
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.startup()
+    elsewhere = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'elsewhere.db'}")
+
+    async with elsewhere.begin() as connection:
+        with pytest.raises(TransactionError, match="there is no store of tasks in") as caught:
+            await task.with_options(transaction=connection).launch()
+    await elsewhere.dispose()
+
+    assert "Give a transaction of the database" in str(caught.value)
+    assert list(await kapusta.crud.find_tasks(TaskQuery())) == []
+
+
+async def test_another_store_of_the_same_kind_is_refused(kapusta: Kapusta, tmp_path: Path) -> None:
+    """The store's own id decides, not the name of its tables."""
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.startup()
+    other_url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
+    other = AlchemyCRUD(other_url)
+    await other.startup()
+    await other.shutdown()
+    elsewhere = create_async_engine(other_url)
+
+    async with elsewhere.begin() as connection:
+        with pytest.raises(TransactionError, match="holds another store"):
+            await task.with_options(transaction=connection).launch()
+    await elsewhere.dispose()
+
+
+async def test_what_is_no_transaction_is_refused(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """An engine, a session's maker, anything else: an error that names what can be joined."""
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.startup()
+
+    with pytest.raises(TransactionError, match="it is a AsyncEngine"):
+        await task.with_options(transaction=engine).launch()
+
+
+async def test_a_backend_that_joins_none_says_so() -> None:
+    """In memory there is no transaction to join."""
+    kapusta = Kapusta(MemoryCRUD())
+    task = kapusta.register_task(lambda: 42, name="ship")
+    async with kapusta:
+        with pytest.raises(TransactionError, match="MemoryCRUD joins none"):
+            await task.with_options(transaction=object()).launch()
