@@ -33,6 +33,7 @@ TEST_TOOLS = [
     "pydantic",  # likewise
     "hatchling",  # what the wheels of tests/plugins are built with
     "pip",  # what installs them
+    "psycopg[binary]",  # a driver for PostgreSQL that blocks, as callers in threads use
 ]
 
 

@@ -134,6 +134,21 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         ["The store sqlite:///t.db has schema 'none' and needs '1'.", "Run: python -m x upgrade"],
         _errors.StoreError,
     ),
+    "TransactionError": (
+        {"transaction": "<AsyncEngine>", "problem": "it is an engine", "remedy": "Give a session."},
+        ["The transaction <AsyncEngine> cannot be joined: it is an engine.", "Give a session."],
+        ValueError,
+    ),
+    "ClaimLostError": (
+        {"task_id": 7},
+        ["Task 7 is not this run's any more", "its outcome was not written", "Roll the transaction back"],
+        _errors.StoreError,
+    ),
+    "OutsideOfTaskError": (
+        {"action": "finish_within()"},
+        ["finish_within() was called outside of a running task", "Await it in the body of an `async def` task"],
+        RuntimeError,
+    ),
     "BackendNotFoundError": (
         {"wanted": "redis", "known": ("memory://",), "broken": ("acme (boom)",)},
         ["provides 'redis'. Installed: memory://.", "Broken plugins: acme (boom).", "or check the spelling"],
@@ -227,7 +242,7 @@ def test_an_error_is_a_kapusta_error_and_of_a_known_kind(name: str) -> None:
 
 def test_what_an_application_can_meet_is_at_its_door() -> None:
     """All but those that never leave a worker or the command line."""
-    inside = {"UnreadablePayloadError", "ResultEncodingError", "TargetError"}
+    inside = {"UnreadablePayloadError", "TargetError"}
 
     assert {name for name in ALL if name in kapusta.__all__} == set(ALL) - inside
     assert set(kapusta.__all__) >= ABSTRACT

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
 from kapusta import (
     Backoff,
@@ -121,6 +121,16 @@ assert_type(registered.max_retry_attempts, int)
 assert_type(registered.timeout, float)
 any_task: Task[[str], bytes] = registered
 any_function: Callable[[int], Any] = registered_async.func  # what a task was made of can be had back
+
+
+@kapusta.task()
+async def book(order_id: int) -> str:
+    """Book it, and say so in one transaction."""
+    async with AsyncSession(create_async_engine("sqlite+aiosqlite:///shop.db")) as session, session.begin():
+        await kapusta.finish_within(session, f"booked {order_id}")
+        await kapusta.finish_within(session)
+        assert_type(await send_invoice.with_options(transaction=session).launch(order_id), TaskHandle[Invoice])
+    return ""
 
 
 # --- launching --------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from kapusta import (
     BackendNotFoundError,
     BackendTooNewError,
     BrokenPluginError,
+    ClaimLostError,
     DuplicateBackendError,
     DuplicateTaskError,
     KapustaError,
@@ -20,7 +21,9 @@ from kapusta import (
     MissingMainGuardError,
     MissingPluginError,
     NotImportableError,
+    OutsideOfTaskError,
     PayloadTooLargeError,
+    ResultEncodingError,
     ResultNotStoredError,
     ResultUnreadableError,
     StillBusyError,
@@ -37,6 +40,7 @@ from kapusta import (
     TaskNotFoundError,
     TaskSignatureError,
     TaskStatus,
+    TransactionError,
     UnknownOptionError,
 )
 
@@ -113,6 +117,19 @@ def of_a_store(
     any_of_them: list[StoreError] = [url, driver, too_new, not_migrated, unavailable]
     all_of_ours: list[KapustaError] = [*any_of_them]
     assert_type(all_of_ours, list[KapustaError])
+
+
+def of_a_transaction(
+    transaction: TransactionError,
+    lost: ClaimLostError,
+    outside: OutsideOfTaskError,
+    result: ResultEncodingError,
+) -> None:
+    """What may keep a launch, or an outcome, out of a transaction."""
+    assert_type((transaction.transaction, transaction.problem, transaction.remedy), tuple[str, str, str])
+    assert_type(lost.task_id, int)
+    assert_type(outside.action, str)
+    assert_type((result.task, result.problem), tuple[str, str])
 
 
 def of_the_surroundings(
