@@ -178,7 +178,7 @@ def elsewhere(scene: Scene, program: str) -> None:
         check=False,
     )
     name, _, message = ran.stderr.strip().rpartition("\n")[2].partition(": ")
-    raise _errors._remade(getattr(kapusta, name.rpartition(".")[2]), message)
+    raise _errors._root._remade(getattr(kapusta, name.rpartition(".")[2]), message)
 
 
 NO_DRIVER = """
