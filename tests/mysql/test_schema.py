@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
+from kapusta_sqlalchemy._dialects import _turns
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _upgrade
 from kapusta_sqlalchemy._tables import build_tables
 from tests.servers.mariadb import ask, connect
@@ -169,16 +170,24 @@ async def test_a_migration_that_broke_off_can_be_repeated(mysql_url: str, step: 
     assert _schema(mysql_url) == broken
 
 
-async def test_the_lock_of_a_migration_dies_with_its_holder(mysql_url: str) -> None:
-    """Whoever migrates is waited for, and named if it takes too long; when its connection ends, others go on."""
+async def test_the_lock_of_a_migration_dies_with_its_holder(
+    mysql_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever migrates is waited for, not for ever, and named; when its connection ends, others go on."""
+    monkeypatch.setattr(_turns, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(_turns, "SECONDS", 0.8)
     name = f"SHA1(CONCAT_WS('/', DATABASE(), '{build_tables().prefix}'))"
     with closing(connect(mysql_url)) as holder, holder.cursor() as cursor:
         cursor.execute(f"SELECT GET_LOCK(CONCAT('kapusta.', {name}), 0)")
         assert cursor.fetchone() == (1,)
+        who = holder.thread_id()
 
-        with pytest.raises(StoreUnavailableError, match="migrating the tables for too long"):
-            await AlchemyCRUD(mysql_url).startup()
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailableError, match=rf"for more than 1 s \(connection {who} of"):
+                await AlchemyCRUD(mysql_url).startup()
 
+    (said,) = caplog.messages
+    assert f"waiting for another process, which migrates the tables (connection {who} of the server)" in said
     crud = AlchemyCRUD(mysql_url)
     await crud.startup()
     await crud.shutdown()

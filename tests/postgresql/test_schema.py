@@ -15,14 +15,16 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, TaskQuery
+from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, SystemClock, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
+from kapusta_sqlalchemy._dialects import _turns
 from kapusta_sqlalchemy._dialects._postgresql import PostgreSQL
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _upgrade
 from kapusta_sqlalchemy._tables import build_tables
-from tests.postgresql.asking import answered
+from tests.postgresql.asking import WAITING, answered
 from tests.sqlalchemy.records import claim, new, settled
+from tests.worker.eventually import eventually
 
 _COLUMNS = """
 SELECT attrelid::regclass::text, attname, format_type(atttypid, atttypmod), attnotnull,
@@ -188,6 +190,66 @@ async def test_the_lock_of_a_migration_dies_with_its_holder(
             await dying
     assert (await second.add_tasks([new()]))[0].outcome == "new"
     await second.shutdown()
+
+
+@pytest.mark.parametrize("isolation", ["read committed", "serializable"])
+async def test_whoever_waits_for_a_migration_says_so_and_uses_what_it_made(
+    admin_of_empty: asyncpg.Connection, postgres_url: str, caplog: pytest.LogCaptureFixture, isolation: str
+) -> None:
+    """The log names the connection that is waited for; what is made meanwhile is seen, and made once."""
+    begun, go_on = asyncio.Event(), asyncio.Event()
+    original = PostgreSQL.migrating
+
+    def migrating(dialect: PostgreSQL, connection: Any) -> Any:
+        context = original(dialect, connection)
+        return context if begun.is_set() else _Halting(context, begun, go_on)
+
+    engine = create_async_engine(
+        postgres_url, connect_args={"server_settings": {"default_transaction_isolation": isolation}}
+    )
+    first, second = AlchemyCRUD(postgres_url), AlchemyCRUD(engine)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_turns, "QUIET_SECONDS", 0.1)
+        patch.setattr(PostgreSQL, "migrating", migrating)
+        migrates = asyncio.ensure_future(first.startup())
+        await begun.wait()
+        waits = asyncio.ensure_future(second.startup())
+        holder = await answered(
+            admin_of_empty, "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+        )
+        await eventually(lambda: caplog.messages, "the waiting one says so")
+        await answered(admin_of_empty, WAITING)
+        go_on.set()
+        await asyncio.gather(migrates, waits)
+
+    (said,) = caplog.messages
+    assert (
+        f"waiting for another process, which migrates the tables (connection {holder} of the server)" in said
+    )
+    assert await admin_of_empty.fetchval("SELECT count(*) FROM kapusta_store") == 1
+    for crud in (first, second):
+        await crud.shutdown()
+    await engine.dispose()
+
+
+async def test_a_migration_that_never_ends_is_not_waited_for_for_ever(
+    admin_of_empty: asyncpg.Connection, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a bounded time startup fails, and says which connection to look at; when that ends, it starts."""
+    monkeypatch.setattr(_turns, "QUIET_SECONDS", 0.2)
+    monkeypatch.setattr(_turns, "SECONDS", 0.8)
+    dialect = PostgreSQL(build_tables(), SystemClock())
+    crud = AlchemyCRUD(postgres_url)
+    async with admin_of_empty.transaction():
+        await admin_of_empty.execute(f"SELECT pg_advisory_xact_lock({dialect._lock_number})")
+        holder = admin_of_empty.get_server_pid()
+
+        async with asyncio.timeout(5):
+            with pytest.raises(StoreUnavailableError, match=rf"for more than 1 s \(connection {holder} of"):
+                await crud.startup()
+
+    await crud.startup()
+    await crud.shutdown()
 
 
 class _Halting:

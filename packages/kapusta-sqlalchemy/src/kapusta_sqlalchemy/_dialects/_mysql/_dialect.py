@@ -30,16 +30,15 @@ from kapusta.backend import (
 from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
+from .._turns import take_turn
 from . import _adding, _changing, _claiming, _finding, _renewing
 from ._checkouts import GivenCheckout, MadeEngine
 from ._lanes import Looker
 from ._server import Server, look_at, refused
 from ._session import Session
 from ._sql import Sql
-from ._trouble import ERRORS, FORBIDDEN, MigratingError, code_of, trouble_of
+from ._trouble import ERRORS, FORBIDDEN, code_of, trouble_of
 
-# Shorter than the patience of a startup, which tries again.
-_LOCK_SECONDS: Final = 4
 # A lock is the server's, not a database's; a name has at most 64 characters.
 _LOCK_NAME: Final = "CONCAT('kapusta.', SHA1(CONCAT_WS('/', COALESCE(:schema, DATABASE()), :prefix)))"
 
@@ -87,11 +86,15 @@ class MySQL(Dialect):
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
         name = {"schema": self.tables.schema, "prefix": self.tables.prefix}
-        got = await connection.scalar(
-            text(f"SELECT GET_LOCK({_LOCK_NAME}, :seconds)"), {**name, "seconds": _LOCK_SECONDS}
-        )
-        if got != 1:
-            raise MigratingError("another process has been migrating the tables for too long")
+
+        async def lock(seconds: float) -> bool:
+            asked = text(f"SELECT GET_LOCK({_LOCK_NAME}, :seconds)")
+            return bool(await connection.scalar(asked, {**name, "seconds": seconds}))
+
+        async def holder() -> object:
+            return await connection.scalar(text(f"SELECT IS_USED_LOCK({_LOCK_NAME})"), name)
+
+        await take_turn(connection.engine.url, lock, holder)
         try:
             yield
             await connection.commit()

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .. import Trouble
+from .._turns import MigratingError
 
 DUPLICATE: Final = 1062
 """A key is there already: somebody has stored the same between our look and our write."""
@@ -55,10 +56,6 @@ _CANNOT: Final = {
 }
 
 
-class MigratingError(Exception):
-    """Another process migrates, and did not end before our patience did."""
-
-
 ERRORS: Final[tuple[type[Exception], ...]] = (Error, DBAPIError, PoolTimeoutError, MigratingError)
 
 
@@ -79,7 +76,7 @@ def is_conflict(error: Exception) -> bool:
 
 def trouble_of(error: Exception) -> Trouble | None:
     if isinstance(error, MigratingError):
-        return Trouble(str(error), passes=True, closes=False)
+        return Trouble(str(error), closes=False)
     if isinstance(error, PoolTimeoutError):
         return Trouble("every connection of the pool is in use")
     code = code_of(error)

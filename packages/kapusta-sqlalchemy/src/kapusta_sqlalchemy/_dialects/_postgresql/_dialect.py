@@ -5,9 +5,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Final
 
 from asyncpg import Connection
 from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kapusta.backend import (
@@ -29,13 +31,20 @@ from kapusta.backend import (
 from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
+from .._turns import take_turn
 from . import _adding, _changing, _claiming, _finding, _renewing
 from ._checkouts import GivenCheckout, MadeCheckout, make_engine
 from ._hints import Hints, of_added, of_changed
 from ._listening import listening
 from ._opening import no_such_place, prepare
 from ._sql import Sql
-from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, code_of, trouble_of
+from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, code_of, trouble_of
+
+_HOLDER: Final = text("""
+SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+AND (classid::bigint << 32) | objid::bigint = :lock LIMIT 1
+""")
 
 
 class PostgreSQL(Dialect):
@@ -83,13 +92,36 @@ class PostgreSQL(Dialect):
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
         async with connection.begin():
+            # In another one what has been made while we waited would not be seen.
+            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+            await take_turn(
+                connection.engine.url,
+                lambda seconds: self._lock(connection, seconds),
+                lambda: self._holder(connection),
+            )
             await connection.execute(text("SET LOCAL lock_timeout = 0"))  # a migration may take its time
-            # Of the transaction's, not the session's: it ends with it, whatever becomes of the connection.
-            await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": self._lock_number})
             if self.tables.schema is not None and not await self._has_schema(connection):
                 schema = connection.dialect.identifier_preparer.quote_schema(self.tables.schema)
                 await connection.execute(text(f"CREATE SCHEMA {schema}"))
             yield
+
+    async def _lock(self, connection: AsyncConnection, seconds: float) -> bool:
+        """Take the lock of migrations within so many seconds, if nobody else has it."""
+        try:
+            async with connection.begin_nested():
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{seconds * 1000:.0f}ms'"))
+                # Of the transaction's, not the session's: it ends with it, whatever becomes of the connection.
+                await connection.execute(
+                    text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": self._lock_number}
+                )
+        except DBAPIError as error:
+            if code_of(error) != LOCK_NOT_AVAILABLE:
+                raise
+            return False
+        return True
+
+    async def _holder(self, connection: AsyncConnection) -> object:
+        return await connection.scalar(_HOLDER, {"lock": self._lock_number})
 
     @property
     def _lock_number(self) -> int:

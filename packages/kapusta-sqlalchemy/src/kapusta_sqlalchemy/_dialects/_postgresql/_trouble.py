@@ -10,12 +10,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from .. import Trouble
+from .._turns import MigratingError
 
 INSUFFICIENT_PRIVILEGE: Final = "42501"
 _SERIALIZATION_FAILURE: Final = "40001"
 _DEADLOCK: Final = "40P01"
-_LOCK_NOT_AVAILABLE: Final = "55P03"
-_PASSES: Final = {_SERIALIZATION_FAILURE, _DEADLOCK, _LOCK_NOT_AVAILABLE}
+LOCK_NOT_AVAILABLE: Final = "55P03"
+_PASSES: Final = {_SERIALIZATION_FAILURE, _DEADLOCK, LOCK_NOT_AVAILABLE}
 
 # What the server cannot now, whatever it is asked: connections, resources, operators at work, the operating system,
 # an idle transaction that was ended, and a server that has become a standby.
@@ -35,6 +36,7 @@ ERRORS: Final = (
     PoolTimeoutError,
     OSError,
     ConflictError,
+    MigratingError,
 )
 
 
@@ -48,6 +50,8 @@ def code_of(error: BaseException | None) -> str | None:
 def trouble_of(error: Exception) -> Trouble | None:
     if isinstance(error, ConflictError):
         return Trouble("another launch wants the same", passes=True, closes=False)
+    if isinstance(error, MigratingError):
+        return Trouble(str(error), closes=False)
     if isinstance(error, PoolTimeoutError):
         return Trouble("every connection of the pool is in use")
     cause = error.orig if isinstance(error, DBAPIError) else error
