@@ -26,6 +26,7 @@ def main(ending: str, folder: str, user: str, *command: str) -> None:
         server = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **identity
         )
+    (Path(folder) / "server.pid").write_text(str(server.pid))  # for tests that crash it
 
     over = threading.Event()
 

@@ -33,7 +33,7 @@ def mysql_server() -> Iterator[URL]:
     if given := os.environ.get(VARIABLE):
         yield make_url(given)
         return
-    server, address = _start_somewhere()
+    server, address = start_mariadb()
     yield address
     server.stop()
 
@@ -78,8 +78,8 @@ def ask(address: URL | str, text: str, parameters: Sequence[Any] = ()) -> list[t
         return list(cursor.fetchall())
 
 
-def _start_somewhere() -> tuple[OwnedServer, URL]:
-    """Start one; on another port if somebody took the first one meanwhile."""
+def start_mariadb() -> tuple[OwnedServer, URL]:
+    """Start a server; answer it and its address. On another port if somebody took the first one meanwhile."""
     for _ in range(2):
         try:
             return _start()

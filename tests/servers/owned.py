@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,7 @@ class OwnedServer:
             entry = pwd.getpwnam(self.user)
             os.chown(self.folder, entry.pw_uid, entry.pw_gid)
         self._guard: subprocess.Popen[bytes] | None = None
+        self._again: Callable[[], None] | None = None
 
     def run(self, *command: str | Path) -> None:
         """Run a program that prepares the server, as the server's user; what it prints is shown if it fails."""
@@ -57,6 +59,7 @@ class OwnedServer:
 
     def start(self, *command: str | Path, ending: str, ready: Callable[[], bool]) -> None:
         """Start the server, and return when *ready* says that it serves; *ending* is the signal that stops it."""
+        self._again = lambda: self.start(*command, ending=ending, ready=ready)
         words = [ending, self.folder, self.user or "", *command]
         self._guard = subprocess.Popen(
             [sys.executable, "-I", str(GUARD), *(str(word) for word in words)],
@@ -70,6 +73,21 @@ class OwnedServer:
                 self.stop()
                 raise RuntimeError(f"The server did not start: {' '.join(map(str, command))}\n{log}")
             time.sleep(0.01)
+
+    def crash(self, number: signal.Signals) -> None:
+        """End the server by a signal, and return when it is gone; its data stays."""
+        assert self._guard is not None
+        assert self._guard.stdin is not None
+        os.kill(int((self.folder / "server.pid").read_text()), number)
+        self._guard.wait()
+        self._guard.stdin.close()
+
+    def start_again(self, *stale: Path) -> None:
+        """After a crash, start it as before; *stale*: what the dead one has left, and would be taken for the new one's."""
+        assert self._again is not None
+        for path in stale:
+            path.unlink(missing_ok=True)
+        self._again()
 
     def log(self) -> str:
         """What the server has said."""

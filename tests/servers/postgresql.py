@@ -30,7 +30,7 @@ VARIABLE = "KAPUSTA_TEST_POSTGRES_URL"
 def postgres_server() -> Iterator[URL]:
     """The address of a database that belongs to this run of the tests; its user may do everything."""
     given = os.environ.get(VARIABLE)
-    server = None if given else _start()
+    server = None if given else start_postgresql()
     address = make_url(given) if given else server[1] if server else None
     assert address is not None
     name = f"kapusta_test_{secrets.token_hex(4)}"
@@ -89,7 +89,8 @@ async def _empty(admin: asyncpg.Connection) -> None:
     await admin.execute("CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO PUBLIC")
 
 
-def _start() -> tuple[OwnedServer, URL]:
+def start_postgresql() -> tuple[OwnedServer, URL]:
+    """Start a server; answer it, and the address of a database in it."""
     folders = _folders()
     postgres, initdb = binary("postgres", folders), binary("initdb", folders)
     if postgres is None or initdb is None:

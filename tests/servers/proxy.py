@@ -1,0 +1,175 @@
+"""A network that fails when it is told to: a proxy on loopback, between a client and its server."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from types import TracebackType
+from typing import Self
+
+_CHUNK = 1 << 16
+
+
+class Proxy:
+    """Passes on what comes, until it is told otherwise; lives on the loop that opened it.
+
+    Attributes:
+        target: host and port that new connections lead to.
+        port: where it listens, on 127.0.0.1.
+        accepted: how many connections it has accepted so far.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self.target = host, port
+        self.port = 0
+        self.accepted = 0
+        self._server: asyncio.Server | None = None
+        self._pipes: set[_Pipe] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+        self._losses: list[_Loss] = []
+
+    async def __aenter__(self) -> Self:
+        await self.accept()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.refuse()
+        await self.drop()
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self._pipes)
+
+    # --- what can happen to a network ---------------------------------------------------------------
+
+    async def accept(self) -> None:
+        """Accept connections, again on the same port; this is how it begins."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=_CHUNK)
+            self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Refuse new connections, as a host does where no server runs; open ones go on."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    async def drop(self) -> None:
+        """End all open connections at once, as a server does that is killed."""
+        tasks = [pipe.break_off() for pipe in self._pipes]
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def hold(self) -> None:
+        """Deliver nothing: connections stay open, new ones are made, and nobody hears anything."""
+        self._flows.clear()
+
+    def flow(self) -> None:
+        """Deliver again, first of all what was held."""
+        self._flows.set()
+
+    async def cut(self) -> None:
+        """Drop what is open, and refuse what comes: the server is not there."""
+        await self.refuse()
+        await self.drop()
+
+    def lose_reply(self, to: bytes) -> asyncio.Event:
+        """Once, deliver a request that contains *to*, swallow the answer, and end that connection.
+
+        The event is set when the server has answered, so what was asked is done.
+        """
+        loss = _Loss(to)
+        self._losses.append(loss)
+        return loss.happened
+
+    # --- how ----------------------------------------------------------------------------------------
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None
+        pipe = _Pipe(task, writer)
+        self._pipes.add(pipe)
+        try:
+            await self._flows.wait()
+            pipe.upstream = await asyncio.open_connection(*self.target, limit=_CHUNK)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._requests(pipe, reader))
+                group.create_task(self._answers(pipe))
+        except* (OSError, _EndOfStream):
+            pass  # one side has ended, and so does the other
+        except* asyncio.CancelledError:
+            pass  # `drop`
+        finally:
+            self._pipes.discard(pipe)
+            pipe.close()
+
+    async def _requests(self, pipe: _Pipe, reader: asyncio.StreamReader) -> None:
+        assert pipe.upstream is not None
+        _, server = pipe.upstream
+        while True:
+            request = await _read(reader)
+            await self._flows.wait()
+            for loss in self._losses:
+                if pipe.loss is None and loss.to in request:
+                    pipe.loss = loss
+            if pipe.loss in self._losses:
+                self._losses.remove(pipe.loss)
+            server.write(request)
+            await server.drain()
+
+    async def _answers(self, pipe: _Pipe) -> None:
+        assert pipe.upstream is not None
+        server, _ = pipe.upstream
+        while True:
+            answer = await _read(server)
+            await self._flows.wait()
+            if pipe.loss is not None:
+                pipe.loss.happened.set()
+                raise _EndOfStream
+            pipe.client.write(answer)
+            await pipe.client.drain()
+
+
+class _EndOfStream(Exception):  # noqa: N818 - it is no error
+    """One side has said all it had to say."""
+
+
+class _Loss:
+    """A reply that is to be lost."""
+
+    def __init__(self, to: bytes) -> None:
+        self.to = to
+        self.happened = asyncio.Event()
+
+
+class _Pipe:
+    """One connection, to the client and to the server."""
+
+    def __init__(self, task: asyncio.Task[None], client: asyncio.StreamWriter) -> None:
+        self._task, self.client = task, client
+        self.upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.loss: _Loss | None = None
+
+    def break_off(self) -> asyncio.Task[None]:
+        self._task.cancel()
+        return self._task
+
+    def close(self) -> None:
+        for writer in (self.client, *(self.upstream or ())[1:]):
+            assert isinstance(writer, asyncio.StreamWriter)
+            end = writer.get_extra_info("socket")
+            if end is not None:
+                # Whoever waits for an answer learns at once, by a reset, that there is none.
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            writer.transport.abort()
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    chunk = await reader.read(_CHUNK)
+    if not chunk:
+        raise _EndOfStream
+    return chunk
