@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from kapusta import BackendTooNewError, BaseCRUD, Kapusta
+from kapusta_jsonfile import JsonFileCRUD
 from kapusta_memory import MemoryCRUD
+from kapusta_sqlalchemy import AlchemyCRUD
 from tests.plugins.sites import Site, pretend_installed
 
 
@@ -74,6 +76,12 @@ def test_a_url_that_leads_to_it_is_refused_too(
     assert message.startswith("BackendTooNewError: later_kapusta.LaterCRUD was written for version ")
     assert message.endswith("Run: pip install --upgrade kapusta-core")
     assert "later, from later-kapusta" in site.output("-m", "kapusta", "backends")
+
+
+@pytest.mark.parametrize("kind", [AlchemyCRUD, MemoryCRUD, JsonFileCRUD])
+def test_a_backend_states_for_itself_what_it_was_written_for(kind: type[BaseCRUD]) -> None:
+    """What it would inherit says what the core speaks that happens to be installed, and could never be too new."""
+    assert vars(kind).get("protocol") == BaseCRUD.protocol
 
 
 async def test_a_handle_of_an_earlier_protocol_runs_tasks() -> None:

@@ -34,6 +34,7 @@ from ._file import Book, open_book
 class JsonFileCRUD(BaseCRUD):
     """Tasks in one JSON file, shared by any number of processes on one machine."""
 
+    protocol = 1
     capabilities = Capabilities(
         shared_between_processes=True, survives_restart=True, poll_interval=timedelta(seconds=0.3)
     )

@@ -38,6 +38,7 @@ class MemoryCRUD(BaseCRUD):
         storage: the tasks, which all handles to the store share.
     """
 
+    protocol = 1
     capabilities = Capabilities(pushes_wakeups=True)
 
     def __init__(self, *, clock: Clock | None = None) -> None:

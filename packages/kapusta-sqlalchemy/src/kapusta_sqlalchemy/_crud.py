@@ -58,6 +58,8 @@ class AlchemyCRUD(BaseCRUD):
         schema: the database schema of the tables.
     """
 
+    protocol = 1
+
     def __init__(
         self,
         url_or_engine: str | URL | AsyncEngine,
