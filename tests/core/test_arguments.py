@@ -10,7 +10,7 @@ import pytest
 
 from kapusta import ArgumentError, TaskSignatureError
 from kapusta._arguments import Arguments
-from kapusta._codec import JsonCodec
+from kapusta._codec import Codecs
 from kapusta._errors import UnreadablePayloadError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def arguments(function: Callable[..., Any]) -> Arguments:
     """The parameters of a function."""
-    return Arguments("t", function, JsonCodec())
+    return Arguments("t", function, Codecs())
 
 
 def arrived(
@@ -27,7 +27,7 @@ def arrived(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """How a call of the function arrives where it runs."""
     ready = arguments(function)
-    return ready.decode(ready.encode(args, kwargs))
+    return ready.decode(ready.encode(args, kwargs), codec="json", stored_as="t")
 
 
 def nothing() -> None:
@@ -115,7 +115,7 @@ def test_each_default_is_that_of_the_code_that_runs() -> None:
     def plain_today(a: int, b: str = "another", *, c: float = 2.5) -> None: ...
 
     assert stored == b'{"a":1}'
-    _, kwargs = arguments(plain_today).decode(stored)
+    _, kwargs = arguments(plain_today).decode(stored, codec="json", stored_as="t")
     assert kwargs.get("b", "another") == "another"
 
 
@@ -158,7 +158,7 @@ def test_a_function_may_change_while_its_tasks_wait(
     """Parameters reordered, or new ones with a default: what is stored still means the same."""
     import inspect
 
-    args, kwargs = arguments(now).decode(arguments(then).encode(call, {}))
+    args, kwargs = arguments(now).decode(arguments(then).encode(call, {}), codec="json", stored_as="t")
 
     assert inspect.signature(now).bind(*args, **kwargs).arguments == bound
 
@@ -178,7 +178,7 @@ def test_a_function_may_change_while_its_tasks_wait(
 def test_what_does_not_fit_the_function_any_more_is_unreadable(payload: bytes, words: str) -> None:
     """A worker parks such a task with the reason, and never calls the function with half of its arguments."""
     with pytest.raises(UnreadablePayloadError) as caught:
-        arguments(plain).decode(payload)
+        arguments(plain).decode(payload, codec="json", stored_as="t")
 
     assert caught.value.task == "t"
     assert words in str(caught.value)

@@ -16,7 +16,7 @@ async def test_a_child_whose_channel_closes_ends_with_the_body_that_runs_in_it(t
     """What a parent that is gone leaves behind is a closed channel: enough, where the kernel does nothing more."""
     payload = json.dumps({"folder": str(tmp_path), "seconds": 60}).encode()
     child = await Child.start(None, 1000)
-    child.tell(Job("sleep", SLEEP, payload))
+    child.tell(Job("sleep", SLEEP, payload, "json"))
     first = await child.hear()
 
     child.let_go()

@@ -146,7 +146,10 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "OutsideOfTaskError": (
         {"action": "finish_within()"},
-        ["finish_within() was called outside of a running task", "Await it in the body of an `async def` task"],
+        [
+            "finish_within() was called outside of a running task",
+            "Await it in the body of an `async def` task",
+        ],
         RuntimeError,
     ),
     "BackendNotFoundError": (

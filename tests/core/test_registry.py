@@ -9,7 +9,7 @@ import pytest
 
 from kapusta import DuplicateTaskError, TaskExecutionMode
 from kapusta._arguments import Arguments
-from kapusta._codec import JsonCodec
+from kapusta._codec import Codecs
 from kapusta._options import Policy, TaskOptions
 from kapusta._registry import Registry
 from kapusta._spec import TaskSpec
@@ -30,7 +30,7 @@ def spec(name: str, *aliases: str, function: Callable[..., Any] = first) -> Task
         aliases=aliases,
         function=function,
         is_async=False,
-        arguments=Arguments(name, function, JsonCodec()),
+        arguments=Arguments(name, function, Codecs()),
         options=TaskOptions(execution_mode=TaskExecutionMode.sync, policy=Policy()),
         importable=None,
     )

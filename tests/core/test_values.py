@@ -18,7 +18,7 @@ import pytest
 
 from kapusta import ArgumentError, ResultUnreadableError, TaskHandle
 from kapusta._arguments import Arguments
-from kapusta._codec import JsonCodec
+from kapusta._codec import Codecs, JsonCodec
 from tests.core.example_task import NOW
 
 
@@ -139,8 +139,8 @@ def arrives(annotation: Any, value: Any) -> Any:
     def function(value: Any) -> None: ...
 
     function.__annotations__["value"] = annotation
-    arguments = Arguments("t", function, JsonCodec())
-    args, _ = arguments.decode(arguments.encode((value,), {}))
+    arguments = Arguments("t", function, Codecs())
+    args, _ = arguments.decode(arguments.encode((value,), {}), codec="json", stored_as="t")
     return args[0]
 
 
@@ -150,7 +150,9 @@ def result(annotation: Any, value: Any) -> Any:
     def function() -> Any: ...
 
     function.__annotations__["return"] = annotation
-    return Arguments("t", function, JsonCodec()).decode_result(JsonCodec().encode(value))
+    return Arguments("t", function, Codecs()).decode_result(
+        JsonCodec().encode(value), codec="json", stored_as="t"
+    )
 
 
 SAME = [

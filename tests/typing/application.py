@@ -16,6 +16,7 @@ from kapusta import (
     BaseCRUD,
     Kapusta,
     OnCrash,
+    PickleCodec,
     Seconds,
     Task,
     TaskExecutionMode,
@@ -55,6 +56,7 @@ to_the_last_option = Kapusta(
     max_payload_bytes=1 << 20,
     store_timeout=10,
     process_environment={"LANG": "C"},
+    codec=PickleCodec(secret=["the one that signs", b"the one that was there before"]),
 )
 assert_type(kapusta.crud, BaseCRUD)
 assert_type(kapusta.logger, logging.Logger)

@@ -47,6 +47,7 @@ from ._errors import (
 )
 from ._handle import TaskHandle
 from ._kapusta import Kapusta
+from ._pickle_codec import PickleCodec
 from ._task import Task
 from .types import Seconds, TaskId
 
@@ -73,6 +74,7 @@ __all__ = [
     "OnCrash",
     "OutsideOfTaskError",
     "PayloadTooLargeError",
+    "PickleCodec",
     "ResultEncodingError",
     "ResultNotStoredError",
     "ResultUnreadableError",

@@ -7,9 +7,8 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-import msgspec
-
-from ._codec import Codec
+from ._brief import brief, said
+from ._codec import Codec, Codecs, ForeignBytesError, Label, Role
 from ._errors import ArgumentError, ResultUnreadableError, TaskSignatureError, UnreadablePayloadError
 
 RESERVED: Final = "update_params"
@@ -25,8 +24,8 @@ class Arguments:
     added, while tasks wait.
     """
 
-    def __init__(self, task: str, function: Callable[..., Any], codec: Codec) -> None:
-        self._task, self._function, self._codec = task, function, codec
+    def __init__(self, task: str, function: Callable[..., Any], codecs: Codecs) -> None:
+        self._task, self._function, self._codecs = task, function, codecs
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TaskSignatureError(
                 task=task,
@@ -47,8 +46,13 @@ class Arguments:
                 problem=f"has a parameter named '{RESERVED}', which launch() keeps for itself",
                 remedy="Rename the parameter.",
             )
-        self._decoders: dict[str, Callable[[bytes], Any]] | None = None
-        self._result: Callable[[bytes], Any] | None = None
+        self._decoders: dict[str, dict[str, Callable[[bytes], Any]]] = {}
+        self._results: dict[str, Callable[[bytes], Any]] = {}
+
+    @property
+    def written_by(self) -> str:
+        """The name of the codec that `encode` uses."""
+        return self._codecs.writer.name
 
     def encode(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         """A call as bytes that `decode` can read: what arrives is checked before it is sent.
@@ -65,53 +69,59 @@ class Arguments:
                 problem=str(problem),
                 remedy=f"The function takes {self._signature}.",
             ) from None
-        if not bound:
-            return b"{}"
-        decoders = self._ready_decoders()
-        parts = {name: self._part(name, value, decoders[name]) for name, value in bound.items()}
-        return msgspec.json.encode(parts)
+        codec = self._codecs.writer
+        decoders = self._ready_decoders(codec) if bound else {}
+        parts = {name: self._part(codec, name, value, decoders[name]) for name, value in bound.items()}
+        return codec.seal(codec.pack(parts), Label(self._task, Role.arguments))
 
-    def decode(self, payload: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def decode(self, payload: bytes, *, codec: str, stored_as: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The call that was stored, as positional and keyword arguments.
 
+        Args:
+            payload: what is stored of it.
+            codec: the name of the codec that wrote it.
+            stored_as: the name that the task is stored under; it may be an alias.
+
         Raises:
-            UnreadablePayloadError: it does not fit the function any more, or was never a call.
+            UnreadablePayloadError: it does not fit the function any more, was never a call, or is not for us.
         """
-        if payload == b"{}" and not self._signature.parameters:
-            return (), {}
         try:
-            parts = msgspec.json.decode(payload, type=dict[str, msgspec.Raw])
-            decoders = self._ready_decoders()
-            arguments = {name: decoders[name](bytes(part)) for name, part in parts.items()}
+            reader = self._codecs.named(codec)
+            parts = reader.unpack(reader.unseal(payload, Label(stored_as, Role.arguments)))
+            decoders = self._ready_decoders(reader) if parts else {}
+            arguments = {name: decoders[name](part) for name, part in parts.items()}
             bound = inspect.BoundArguments(self._signature, arguments)
             bound.apply_defaults()  # or a parameter that came later, with a default, would cut off what follows it
             self._signature.bind(*bound.args, **bound.kwargs)
         except KeyError as surplus:
+            problem_of_name = f"there is no parameter {brief(surplus.args[0])}"
+            raise UnreadablePayloadError(task=self._task, problem=problem_of_name) from None
+        except ForeignBytesError as problem:
             raise UnreadablePayloadError(
-                task=self._task, problem=f"there is no parameter {surplus}"
-            ) from None
+                task=self._task, problem=problem.problem, remedy=problem.remedy
+            ) from problem
         except (ArgumentError, TypeError, ValueError) as problem:
-            raise UnreadablePayloadError(task=self._task, problem=str(problem)) from problem
+            raise UnreadablePayloadError(task=self._task, problem=said(problem)) from problem
         return bound.args, bound.kwargs
 
-    def decode_result(self, data: bytes) -> Any:
-        """A stored result as the function's return annotation says.
+    def decode_result(self, data: bytes, *, codec: str, stored_as: str) -> Any:
+        """A stored result as the function's return annotation says; see `decode`.
 
         Raises:
-            ResultUnreadableError: it is something else.
+            ResultUnreadableError: it is something else, or not for us.
         """
-        try:
-            if self._result is None:
-                self._result = self._decoder_of("return", self._hints().get("return", Any))
-            return self._result(data)
-        except ArgumentError as problem:
-            raise ResultUnreadableError(task=self._task, problem=problem.problem) from problem
-        except ValueError as problem:
-            raise ResultUnreadableError(task=self._task, problem=str(problem)) from problem
 
-    def _part(self, name: str, value: Any, decode: Callable[[bytes], Any]) -> msgspec.Raw:
+        def decoder(reader: Codec) -> Callable[[bytes], Any]:
+            if reader.name not in self._results:
+                shape = self._hints(reader).get("return", Any)
+                self._results[reader.name] = self._decoder_of(reader, "return", shape)
+            return self._results[reader.name]
+
+        return _result(self._codecs, decoder, data, codec=codec, stored_as=stored_as)
+
+    def _part(self, codec: Codec, name: str, value: Any, decode: Callable[[bytes], Any]) -> bytes:
         try:
-            part = self._codec.encode(value)
+            part = codec.encode(value)
         except ValueError as problem:
             raise ArgumentError(
                 task=self._task,
@@ -125,36 +135,35 @@ class Arguments:
             raise ArgumentError(
                 task=self._task,
                 parameter=name,
-                problem=f"{value!r} does not fit its annotation: {problem}",
+                problem=f"{brief(value)} does not fit its annotation: {problem}",
                 remedy="Pass what the annotation says, or mend the annotation.",
             ) from problem
-        if not _same(value, arrives):
+        if not codec.keeps_types and (other := _difference(value, arrives)):
             raise ArgumentError(
-                task=self._task,
-                parameter=name,
-                problem=f"{value!r} would arrive as {arrives!r}",
-                remedy=_ANNOTATE,
+                task=self._task, parameter=name, problem=f"{brief(value)} {other}", remedy=_ANNOTATE
             )
-        return msgspec.Raw(part)
+        return part
 
-    def _ready_decoders(self) -> dict[str, Callable[[bytes], Any]]:
-        if self._decoders is None:
-            hints = self._hints()
-            self._decoders = {
-                name: self._decoder_of(name, _shape(parameter, hints.get(name, Any)))
+    def _ready_decoders(self, codec: Codec) -> dict[str, Callable[[bytes], Any]]:
+        if codec.name not in self._decoders:
+            hints = self._hints(codec)
+            self._decoders[codec.name] = {
+                name: self._decoder_of(codec, name, _shape(parameter, hints.get(name, Any)))
                 for name, parameter in self._signature.parameters.items()
             }
-        return self._decoders
+        return self._decoders[codec.name]
 
-    def _decoder_of(self, name: str, shape: Any) -> Callable[[bytes], Any]:
+    def _decoder_of(self, codec: Codec, name: str, shape: Any) -> Callable[[bytes], Any]:
         try:
-            return self._codec.decoder(shape)
+            return codec.decoder(shape)
         except ValueError as problem:
             raise ArgumentError(
                 task=self._task, parameter=name, problem=str(problem), remedy="Annotate it with plain data."
             ) from problem
 
-    def _hints(self) -> dict[str, Any]:
+    def _hints(self, codec: Codec) -> dict[str, Any]:
+        if codec.keeps_types:
+            return {}
         function = inspect.unwrap(self._function)
         try:
             return typing.get_type_hints(function, include_extras=True)
@@ -167,12 +176,47 @@ class Arguments:
             ) from problem
 
 
+def decode_unknown(codecs: Codecs, data: bytes, *, codec: str, stored_as: str) -> Any:
+    """The stored result of a function that is not known here; see `Arguments.decode_result`."""
+    return _result(codecs, lambda reader: reader.decoder(Any), data, codec=codec, stored_as=stored_as)
+
+
+def _result(
+    codecs: Codecs,
+    decoder: Callable[[Codec], Callable[[bytes], Any]],
+    data: bytes,
+    *,
+    codec: str,
+    stored_as: str,
+) -> Any:
+    try:
+        reader = codecs.named(codec)
+        body = reader.unseal(data, Label(stored_as, Role.result))
+        return decoder(reader)(body)
+    except ForeignBytesError as problem:
+        raise ResultUnreadableError(
+            task=stored_as, problem=problem.problem, remedy=problem.remedy
+        ) from problem
+    except ArgumentError as problem:
+        raise ResultUnreadableError(task=stored_as, problem=problem.problem) from problem
+    except ValueError as problem:
+        raise ResultUnreadableError(task=stored_as, problem=said(problem)) from problem
+
+
 def _shape(parameter: inspect.Parameter, annotation: Any) -> Any:
     if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
         return tuple[annotation, ...]
     if parameter.kind is inspect.Parameter.VAR_KEYWORD:
         return dict[str, annotation]
     return annotation
+
+
+def _difference(sent: Any, arrives: Any) -> str | None:
+    """How what arrives is not what was sent, in words; ``None`` if it is."""
+    try:
+        return None if _same(sent, arrives) else f"would arrive as {brief(arrives)}"
+    except Exception as problem:  # noqa: BLE001 - a value's own code compares it
+        return f"cannot be compared with what would arrive: {said(problem)}"
 
 
 def _same(sent: Any, arrives: Any) -> bool:

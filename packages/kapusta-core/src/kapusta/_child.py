@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ._arguments import Arguments
-from ._codec import JsonCodec
+from ._codec import Codecs
 from ._errors import UnreadablePayloadError
 from ._executors._attempt import ResultEncoder
 from ._executors._children import KILL_GRACE
@@ -26,6 +26,7 @@ from ._executors._failure import describe, encodable
 from ._executors._frames import frame, receive_frame
 from ._executors._messages import Answer, Job, Welcome
 from ._naming import ImportPath
+from ._pickle_codec import PickleCodec
 from ._role import importing_user_code
 from ._task import Task
 
@@ -44,12 +45,14 @@ def main(descriptor: int, lifeline: int) -> None:
         return  # the parent is gone
     welcome = msgspec.msgpack.decode(data, type=Welcome)
     sys.argv[:] = [os.fsdecode(word) for word in welcome.argv]
+    secrets = welcome.pickle_secrets
+    codecs = Codecs(None if secrets is None else PickleCodec(secret=secrets))
     jobs: SimpleQueue[Job | None] = SimpleQueue()
     busy = threading.Event()
     threading.Thread(target=_listen, args=(channel, jobs, busy), daemon=True).start()
     try:
         while (job := jobs.get()) is not None:
-            answer = _answer(job, channel, welcome.max_result_bytes)
+            answer = _answer(job, channel, codecs, welcome.max_result_bytes)
             if os.getpid() != _PID:
                 return  # the body made a copy of this process and returned in it: the outcome is the original's
             _flush()
@@ -59,11 +62,12 @@ def main(descriptor: int, lifeline: int) -> None:
         return  # the parent is gone, and with it whoever would hear
 
 
-def _answer(job: Job, channel: socket.socket, max_result_bytes: int) -> Answer:
+def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: int) -> Answer:
     try:
         with importing_user_code(job.function.module):
-            function, arguments = _found(job)
-        args, kwargs = arguments.decode(job.payload)
+            function = _found(job)
+        arguments = Arguments(job.task, function, codecs)
+        args, kwargs = arguments.decode(job.payload, codec=job.codec, stored_as=job.task)
     except UnreadablePayloadError as problem:
         return Answer(unreadable=encodable(str(problem)))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
@@ -75,7 +79,8 @@ def _answer(job: Job, channel: socket.socket, max_result_bytes: int) -> Answer:
         if os.getpid() != _PID:
             raise  # a copy ends as a program of its own
         return Answer(raised=describe(error))
-    return Answer(returned=ResultEncoder(job.task, JsonCodec(), max_result_bytes)(value))
+    encode = ResultEncoder(job.task, codecs.named(job.codec), max_result_bytes)
+    return Answer(returned=encode(value))
 
 
 def _say(channel: socket.socket, answer: Answer) -> None:
@@ -91,10 +96,10 @@ def _flush() -> None:
             stream.flush()
 
 
-def _found(job: Job) -> tuple[Callable[..., Any], Arguments]:
+def _found(job: Job) -> Callable[..., Any]:
     found = reduce(getattr, job.function.qualname.split("."), _module(job.function))
-    function = found.func if isinstance(found, Task) else found
-    return function, Arguments(job.task, function, JsonCodec())
+    function: Callable[..., Any] = found.func if isinstance(found, Task) else found
+    return function
 
 
 def _module(path: ImportPath) -> Any:

@@ -10,9 +10,9 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from ._arguments import Arguments
+from ._arguments import Arguments, decode_unknown
 from ._backoff import Backoff
-from ._codec import JsonCodec
+from ._codec import Codecs
 from ._crud import BaseCRUD
 from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
@@ -22,6 +22,7 @@ from ._launcher import Launcher
 from ._naming import importable, stored_name
 from ._opening import opened
 from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
+from ._pickle_codec import PickleCodec
 from ._records import StoredTask, TaskQuery
 from ._registry import Registry
 from ._role import refuse_in_import
@@ -73,6 +74,7 @@ class Kapusta:
         max_payload_bytes: how large encoded arguments, and an encoded result, may be.
         store_timeout: how long the store has to answer one call.
         process_environment: the environment of child processes; by default this process's own.
+        codec: a `PickleCodec`, to pass Python objects of any type; by default arguments and results are JSON.
 
     Every duration takes seconds or a ``timedelta``.
 
@@ -102,6 +104,7 @@ class Kapusta:
         max_payload_bytes: int = 1 << 20,
         store_timeout: Duration = timedelta(seconds=10),
         process_environment: Mapping[str, str] | None = None,
+        codec: PickleCodec | None = None,
     ) -> None:
         self.logger = logger or logging.getLogger("kapusta")
         self._defaults = make_policy(
@@ -132,7 +135,7 @@ class Kapusta:
             process_environment=process_environment,
         )
         settings = self._settings
-        self._codec = JsonCodec()
+        self._codecs = Codecs(_checked(codec))
         self._registry = Registry()
         self._store = Store(opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
         self._client = TaskClient(self._store, self._decode, self._wake)
@@ -200,7 +203,7 @@ class Kapusta:
             aliases=as_names("aliases", options.get("aliases")),
             function=func,
             is_async=is_async,
-            arguments=Arguments(name, func, self._codec),
+            arguments=Arguments(name, func, self._codecs),
             options=chosen,
             importable=importable(func, task=name, needed=chosen.execution_mode is TaskExecutionMode.process),
         )
@@ -361,8 +364,10 @@ class Kapusta:
 
     def _decode(self, task: StoredTask) -> Any:
         spec = self._registry.get(task.name)
-        data = task.result or b"null"
-        return spec.arguments.decode_result(data) if spec else self._codec.decoder(Any)(data)
+        data = task.result or b""
+        if spec is None:
+            return decode_unknown(self._codecs, data, codec=task.codec, stored_as=task.name)
+        return spec.arguments.decode_result(data, codec=task.codec, stored_as=task.name)
 
     def _change_store(self, crud: BaseCRUD) -> None:
         if self._worker is not None or self._listening is not None:
@@ -390,7 +395,7 @@ class Kapusta:
             store=self._store,
             registry=self._registry,
             client=self._client,
-            codec=self._codec,
+            codecs=self._codecs,
             settings=self._settings,
             logger=self.logger,
         )
@@ -398,3 +403,14 @@ class Kapusta:
     def _report_end(self, listening: asyncio.Task[None]) -> None:
         if not listening.cancelled() and (error := listening.exception()) is not None:
             self.logger.error("The worker ended: %r", error, exc_info=error)
+
+
+def _checked(codec: object) -> PickleCodec | None:
+    if codec is None or isinstance(codec, PickleCodec):
+        return codec
+    raise KapustaValueError(
+        option="codec",
+        value=codec,
+        problem="is no PickleCodec",
+        remedy="Give PickleCodec(secret=...), or nothing for JSON.",
+    )

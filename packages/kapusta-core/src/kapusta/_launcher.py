@@ -71,6 +71,7 @@ class Launcher:
                 token=new_token(),
                 name=spec.name,
                 payload=self._payload(spec, *call),
+                codec=spec.arguments.written_by,
                 mode=options.execution_mode,
                 eta=options.eta,
                 delay=(options.eta_delta or ZERO) if options.eta is None else ZERO,

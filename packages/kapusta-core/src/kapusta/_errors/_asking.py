@@ -53,11 +53,16 @@ class ResultNotStoredError(KapustaError, LookupError):
 
 
 class ResultUnreadableError(KapustaError, LookupError):
-    """A stored result does not fit the return annotation of the function, as it is here."""
+    """A stored result does not fit the return annotation of the function, as it is here, or is not for us."""
 
-    def __init__(self, *, task: str, problem: str) -> None:
-        self.task, self.problem = task, problem
+    def __init__(
+        self,
+        *,
+        task: str,
+        problem: str,
+        remedy: str = "Mend the function's return annotation, or drop it to get plain JSON; the result stays stored.",
+    ) -> None:
+        self.task, self.problem, self.remedy = task, problem, remedy
         super().__init__(
-            f"A run of task '{task}' succeeded, but its stored result cannot be read here: {problem}. "
-            f"Mend the function's return annotation, or drop it to get plain JSON; the result stays stored."
+            f"A run of task '{task}' succeeded, but its stored result cannot be read here: {problem}. {remedy}"
         )

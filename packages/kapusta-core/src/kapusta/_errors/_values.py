@@ -28,12 +28,15 @@ class PayloadTooLargeError(KapustaError, ValueError):
 class UnreadablePayloadError(KapustaError):
     """Stored arguments that this worker cannot turn back into a call."""
 
-    def __init__(self, *, task: str, problem: str) -> None:
-        self.task, self.problem = task, problem
-        super().__init__(
-            f"The stored arguments of task '{task}' cannot be read here: {problem}. "
-            f"Is another version of the function running elsewhere?"
-        )
+    def __init__(
+        self,
+        *,
+        task: str,
+        problem: str,
+        remedy: str = "Is another version of the function running elsewhere?",
+    ) -> None:
+        self.task, self.problem, self.remedy = task, problem, remedy
+        super().__init__(f"The stored arguments of task '{task}' cannot be read here: {problem}. {remedy}")
 
 
 class ResultEncodingError(KapustaError):

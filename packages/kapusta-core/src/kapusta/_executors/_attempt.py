@@ -11,7 +11,8 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
-from .._codec import Codec
+from .._brief import said
+from .._codec import Codec, Label, Role
 from .._errors import ResultEncodingError
 from .._naming import ImportPath
 from ._failure import encodable
@@ -30,6 +31,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         payload: the encoded arguments, for a body that runs elsewhere.
+        codec: the name of what encoded them.
         timeout: how long it may take.
         encode: makes the stored result of what the function returns.
     """
@@ -40,6 +42,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
     payload: bytes
+    codec: str
     importable: ImportPath | None
     timeout: timedelta | None
     encode: ResultEncoder
@@ -127,18 +130,20 @@ class Executor(Protocol):
 
 
 class ResultEncoder:
-    """Makes the stored result of what a function returned; immutable."""
+    """Makes the stored result of what a function returned, by the codec of its arguments; immutable.
+
+    *task* is the name that the task is stored under.
+    """
 
     def __init__(self, task: str, codec: Codec, max_bytes: int) -> None:
         self._task, self._codec, self._max_bytes = task, codec, max_bytes
+        self._label = Label(task, Role.result)
 
     def __call__(self, value: object) -> Returned:
         try:
-            result = self._codec.encode(value)
+            result = self._codec.seal(self._codec.encode(value), self._label)
         except ValueError as problem:
-            return self._without_result(str(problem))
-        except Exception as problem:  # noqa: BLE001 - a value's own code may raise anything; its body's work is done
-            return self._without_result(f"encoding it raised {type(problem).__name__}: {problem}")
+            return self._without_result(said(problem))
         if len(result) > self._max_bytes:
             return self._without_result(
                 f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +20,9 @@ _PROGRAM: Final = (
     "import sys; sys.path[:] = sys.argv[3:]; from kapusta._child import main; main(*map(int, sys.argv[1:3]))"
 )
 """What a child begins with: before anything else it imports from where its parent does, and nowhere else."""
+
+MOST_BESIDES_RESULT: Final = 1 << 18
+"""How many bytes an answer may take apart from a result: an error is text that was cut."""
 
 KILL_GRACE: Final = timedelta(seconds=2)
 """How long a child has between SIGTERM and SIGKILL, and to end when its work is over, in real time."""
@@ -38,14 +41,20 @@ class Child:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         lifeline: int,
+        most: int,
     ) -> None:
-        self._process, self._reader, self._writer = process, reader, writer
+        self._process, self._reader, self._writer, self._most = process, reader, writer, most
         self._gone = asyncio.create_task(process.wait(), name=f"kapusta: child process {process.pid}")
         self._word: asyncio.Task[bytes | None] | None = None
         self._gone.add_done_callback(lambda _: self._end_group(lifeline))
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str] | None, max_result_bytes: int) -> Child:
+    async def start(
+        cls,
+        environment: Mapping[str, str] | None,
+        max_result_bytes: int,
+        pickle_secrets: Sequence[bytes] | None = None,
+    ) -> Child:
         """Start a child.
 
         Raises:
@@ -74,10 +83,10 @@ class Child:
             raise
         finally:
             os.close(lifeline)
-        writer.write(
-            frame(msgspec.msgpack.encode(Welcome([os.fsencode(word) for word in sys.argv], max_result_bytes)))
-        )
-        return cls(process, reader, writer, hold)
+        secrets = None if pickle_secrets is None else list(pickle_secrets)
+        welcome = Welcome([os.fsencode(word) for word in sys.argv], max_result_bytes, secrets)
+        writer.write(frame(msgspec.msgpack.encode(welcome)))
+        return cls(process, reader, writer, hold, max_result_bytes + MOST_BESIDES_RESULT)
 
     @property
     def pid(self) -> int:
@@ -94,9 +103,14 @@ class Child:
         self._writer.write(frame(msgspec.msgpack.encode(job)))
 
     async def hear(self) -> Answer | None:
-        """What it says next; ``None`` if it is gone."""
+        """What it says next; ``None`` if it is gone.
+
+        Raises:
+            ValueError: that is too long, or no answer; it is not to be listened to any more.
+        """
         if self._word is None:
-            self._word = asyncio.create_task(read_frame(self._reader), name=f"kapusta: word of {self.pid}")
+            word = read_frame(self._reader, self._most)
+            self._word = asyncio.create_task(word, name=f"kapusta: word of {self.pid}")
         await asyncio.wait({self._word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
         # What it had said is on its way. A copy of it that has left its group, and is no Python, may keep the channel open.
         await asyncio.wait({self._word}, timeout=KILL_GRACE.total_seconds())

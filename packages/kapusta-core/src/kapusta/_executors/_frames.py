@@ -15,10 +15,16 @@ def frame(data: bytes) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-async def read_frame(reader: asyncio.StreamReader) -> bytes | None:
-    """The next frame; ``None`` if the other end is gone before it was whole."""
+async def read_frame(reader: asyncio.StreamReader, most: int) -> bytes | None:
+    """The next frame; ``None`` if the other end is gone before it was whole.
+
+    Raises:
+        ValueError: it says that it is longer than *most*; not a byte of it is kept.
+    """
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        if length > most:
+            raise ValueError(f"it takes {length} bytes, {most} are the most")
         return await reader.readexactly(length)
     except (asyncio.IncompleteReadError, ConnectionError):
         return None

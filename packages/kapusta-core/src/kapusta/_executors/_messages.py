@@ -9,10 +9,20 @@ from ._attempt import Returned
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """What a child is told once: the parent's ``sys.argv``, as the system encodes it, and how large a result may be."""
+    """What a child is told once, over its own channel, before any code of the user's runs in it.
+
+    Attributes:
+        argv: the parent's ``sys.argv``, as the system encodes it.
+        max_result_bytes: how large a result may be.
+        pickle_secrets: those of a `PickleCodec`; ``None`` without one.
+    """
 
     argv: list[bytes]
     max_result_bytes: int
+    pickle_secrets: list[bytes] | None
+
+    def __repr__(self) -> str:
+        return "Welcome(...)"  # it holds secrets
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -21,6 +31,7 @@ class Job(msgspec.Struct, frozen=True):
     task: str
     function: ImportPath
     payload: bytes
+    codec: str
 
 
 class Answer(msgspec.Struct, frozen=True):

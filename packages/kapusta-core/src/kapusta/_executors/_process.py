@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -38,8 +38,10 @@ class ProcessExecutor:
         environment: Mapping[str, str] | None,
         max_result_bytes: int,
         most: int,
+        pickle_secrets: Sequence[bytes] | None,
     ) -> None:
         self._clock, self._max_result_bytes, self._most = clock, max_result_bytes, most
+        self._pickle_secrets = pickle_secrets
         self._environment = None if environment is None else dict(environment)
         self._idle: list[Child] = []
         self._busy = 0
@@ -48,7 +50,7 @@ class ProcessExecutor:
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         importable = cast("ImportPath", attempt.importable)  # the runner has seen to that
-        job = Job(attempt.name, importable, attempt.payload)
+        job = Job(attempt.name, importable, attempt.payload, attempt.codec)
         self._busy += 1
         try:
             with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
@@ -105,13 +107,16 @@ class ProcessExecutor:
                 self.warm_up()
                 return child
             await child.see_off()  # somebody ended it while it was idle
-        child = await Child.start(self._environment, self._max_result_bytes)
+        child = await self._start()
         self.warm_up()
         return child
 
+    async def _start(self) -> Child:
+        return await Child.start(self._environment, self._max_result_bytes, self._pickle_secrets)
+
     async def _start_spare(self) -> None:
         try:
-            self._idle.append(await Child.start(self._environment, self._max_result_bytes))
+            self._idle.append(await self._start())
         except OSError:
             return  # whoever needs a child will try, and say what is wrong
         finally:
@@ -130,7 +135,13 @@ class _Conversation:
         """How the body ended, or the child before the body began."""
         self._child.tell(job)
         with self._body.stoppable(lambda cause: resolve(self._verdict, Stopped(cause))):
-            answer = await self._answer_or_verdict()
+            try:
+                answer = await self._answer_or_verdict()
+            except ValueError as problem:
+                await (
+                    self._child.kill()
+                )  # whatever in it speaks on its channel, it is not what we have started
+                return Died(f"the answer of its child process cannot be read: {problem}")
         if isinstance(answer, (TimedOut, Stopped)):
             await self._child.kill()
             return answer

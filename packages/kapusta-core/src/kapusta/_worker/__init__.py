@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .._codec import Codec
+from .._codec import Codecs
 from .._crud import BaseCRUD, WakeKind
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
@@ -63,7 +63,7 @@ class Worker:
         store: Store,
         registry: Registry,
         client: TaskClient,
-        codec: Codec,
+        codecs: Codecs,
         settings: WorkerSettings,
         logger: logging.Logger,
     ) -> None:
@@ -88,6 +88,7 @@ class Worker:
             process_environment=settings.process_environment,
             max_result_bytes=settings.max_result_bytes,
             max_processes=slots.limits[TaskExecutionMode.process],
+            codecs=codecs,
         )
         self._runner = Runner(
             store=store,
@@ -99,7 +100,7 @@ class Worker:
             settler=self._settler,
             keeper=self._keeper_thread or self._keeper_room.keeper,
             clock=self._clock,
-            codec=codec,
+            codecs=codecs,
             lease=settings.lease,
             max_result_bytes=settings.max_result_bytes,
             slot_freed=self._slot_freed,

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from .._clock import Clock
-from .._codec import Codec
+from .._codec import Codecs
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StoreUnavailableError, UnreadablePayloadError
 from .._executors._attempt import (
@@ -55,7 +55,7 @@ class Runner:
         settler: Settler,
         keeper: LeaseKeeper,
         clock: Clock,
-        codec: Codec,
+        codecs: Codecs,
         lease: timedelta,
         max_result_bytes: int,
         slot_freed: Callable[[], object],
@@ -64,7 +64,7 @@ class Runner:
         self._store, self._settled = store, settled
         self._registry, self._executors = registry, executors
         self._running, self._slots, self._settler, self._keeper = running, slots, settler, keeper
-        self._clock, self._codec, self._lease = clock, codec, lease.total_seconds()
+        self._clock, self._codecs, self._lease = clock, codecs, lease.total_seconds()
         self._max_result_bytes, self._slot_freed, self._logger = max_result_bytes, slot_freed, logger
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
         self.is_stopping = False
@@ -132,7 +132,7 @@ class Runner:
             return released(task, "its worker could not begin it")
         try:
             _check_fit(spec, task.mode)
-            args, kwargs = spec.arguments.decode(task.payload)
+            args, kwargs = spec.arguments.decode(task.payload, codec=task.codec, stored_as=task.name)
         except UnreadablePayloadError as problem:
             return unreadable(task, run.policy, str(problem))
         return Attempt(
@@ -142,9 +142,10 @@ class Runner:
             args=args,
             kwargs=kwargs,
             payload=task.payload,
+            codec=task.codec,
             importable=spec.importable,
             timeout=run.policy.timeout,
-            encode=ResultEncoder(task.name, self._codec, self._max_result_bytes),
+            encode=ResultEncoder(task.name, self._codecs.named(task.codec), self._max_result_bytes),
         )
 
     def _is_late(self, run: Run) -> bool:
