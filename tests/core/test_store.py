@@ -198,6 +198,21 @@ async def test_a_launch_is_repeated_after_a_lost_reply_and_makes_one_task(
     assert [each.id for each in await scripted.find_tasks(ALL)] == [handle]
 
 
+async def test_a_launch_gives_up_at_its_deadline_though_its_last_try_hangs(
+    scripted: Scripted, clock: ManualClock
+) -> None:
+    """Ten seconds are ten seconds: what is left of them is the deadline of the last try."""
+    kapusta = Kapusta(scripted)
+    task = launching(kapusta)
+    scripted.before = [*[fail] * 6, hang]
+
+    launch = asyncio.create_task(task.launch())
+    await tick(clock, seconds=12)  # the steps of the clock are coarser than its slices
+
+    with pytest.raises(LaunchUnknownError):
+        await launch
+
+
 @pytest.mark.parametrize("lost", ["before", "after"])
 async def test_a_launch_that_stays_unknown_can_be_launched_again(
     scripted: Scripted, clock: ManualClock, lost: str

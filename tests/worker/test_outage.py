@@ -69,6 +69,36 @@ async def test_an_outcome_waits_for_the_store(open_store: OpenStore, make_kapust
     assert ran == [1]
 
 
+async def test_what_has_ended_is_settled_before_anybody_rescues_it(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage of many leases the worker that has an outcome is back in time, however short its lease is."""
+    monkeypatch.setattr("random.uniform", lambda least, most: most)  # the longest pauses there are
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    one, other = make_kapusta(store, lease=3), make_kapusta(in_memory(clock), lease=3)
+    ran = []
+
+    async def work() -> str:
+        ran.append(1)
+        await clock.sleep(5)
+        return "done"
+
+    task = one.register_task(work, name="work")
+    other.register_task(work, name="work")
+    await one.startup()
+    handle = await task.launch()
+    await clock.advance(seconds=4.9)
+    store.script.down = {"*"}
+    await clock.advance(seconds=25)
+    store.script.down = set()
+    await other.startup()
+    await clock.advance(seconds=30)
+
+    assert await handle.result(timeout=0) == "done"
+    assert ran == [1]
+
+
 async def test_nothing_is_rescued_before_a_whole_lease_of_reach(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

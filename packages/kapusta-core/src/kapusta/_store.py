@@ -132,30 +132,32 @@ class Store:
 
     async def _insist(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         give_up = self.clock.monotonic() + self._timeout
-        tries = 0
+        left, tries = self._timeout, 0
         while True:
             try:
-                return await self._call(what, make)
+                return await self._call(what, make, within=left)
             except StoreUnavailableError:
                 tries += 1
                 pause = _AGAIN.delay(tries, 1.0).total_seconds()
-                if self.clock.monotonic() + pause >= give_up:
+                left = give_up - self.clock.monotonic() - pause
+                if left <= 0:
                     raise
                 await self.clock.sleep(pause)
 
-    async def _call(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _call(
+        self, what: str, make: Callable[[], Coroutine[Any, Any, T]], *, within: float | None = None
+    ) -> T:
+        timeout = self._timeout if within is None else within
         call = asyncio.create_task(self._answered(what, make))
         self._calls.add(call)
         call.add_done_callback(self._calls.discard)
-        _Deadline(call, self.clock.monotonic, self.clock.call_at, self._timeout / _SLICES)
+        _Deadline(call, self.clock.monotonic, self.clock.call_at, timeout / _SLICES)
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:
             if not call.cancelled():
                 raise  # the caller is cancelled, the call goes on
-            raise StoreUnavailableError(
-                operation=what, problem=f"no answer within {self._timeout:g} s"
-            ) from None
+            raise StoreUnavailableError(operation=what, problem=f"no answer within {timeout:.3g} s") from None
 
     async def _answered(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         began = self.clock.monotonic()

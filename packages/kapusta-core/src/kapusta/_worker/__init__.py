@@ -129,6 +129,7 @@ class Worker:
     async def run(self) -> None:
         """Work until `stop` has been called and is through, or this is cancelled."""
         self._store.start_reach()
+        longest = self._settings.lease.total_seconds() / RENEWALS_PER_LEASE
         loops: list[_Loop] = [
             ("Claiming tasks", self._dispatcher.run),
             ("Settling outcomes", self._settler.run),
@@ -144,7 +145,8 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 tasks = [
                     group.create_task(
-                        supervise(what, loop, self._clock, self._logger), name=f"kapusta: {what}"
+                        supervise(what, loop, self._clock, self._logger, longest=longest),
+                        name=f"kapusta: {what}",
                     )
                     for what, loop in loops
                 ]

@@ -22,8 +22,8 @@ class Failures:
     is a warning in one line, anything else an error with its traceback.
     """
 
-    def __init__(self, what: str, logger: logging.Logger) -> None:
-        self._what, self._logger = what, logger
+    def __init__(self, what: str, longest: float, logger: logging.Logger) -> None:
+        self._what, self._longest, self._logger = what, longest, logger
         self.in_a_row = 0
 
     def failed(self, error: Exception) -> float:
@@ -40,7 +40,7 @@ class Failures:
                 error if known else repr(error),
                 exc_info=None if known else error,
             )
-        return pause
+        return min(pause, self._longest)
 
     def succeeded(self) -> None:
         if self.in_a_row > 1:
@@ -49,13 +49,18 @@ class Failures:
 
 
 async def supervise(
-    what: str, loop: Callable[[Failures], Awaitable[None]], clock: Clock, logger: logging.Logger
+    what: str,
+    loop: Callable[[Failures], Awaitable[None]],
+    clock: Clock,
+    logger: logging.Logger,
+    *,
+    longest: float,
 ) -> None:
-    """Run *loop*, which never returns; after an error pause, and run it again.
+    """Run *loop*, which never returns; after an error pause, for *longest* seconds at most, and run it again.
 
     The loop calls ``succeeded()`` of what it is given after each round that worked.
     """
-    failures = Failures(what, logger)
+    failures = Failures(what, longest, logger)
     while True:
         try:
             await loop(failures)
