@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from ._frames import frame, read_frame
-from ._messages import Answer, Job, Welcome
+from ._messages import Answer, Garbled, Job, Welcome
 
 _PROGRAM: Final = (
     "import sys; sys.path[:] = sys.argv[3:]; from kapusta._child import main; main(*map(int, sys.argv[1:3]))"
@@ -45,7 +45,7 @@ class Child:
     ) -> None:
         self._process, self._reader, self._writer, self._most = process, reader, writer, most
         self._gone = asyncio.create_task(process.wait(), name=f"kapusta: child process {process.pid}")
-        self._word: asyncio.Task[bytes | None] | None = None
+        self._word: asyncio.Task[Answer | Garbled | None] | None = None
         self._gone.add_done_callback(lambda _: self._end_group(lifeline))
 
     @classmethod
@@ -102,22 +102,17 @@ class Child:
         """Give it a job; it has none yet."""
         self._writer.write(frame(msgspec.msgpack.encode(job)))
 
-    async def hear(self) -> Answer | None:
-        """What it says next; ``None`` if it is gone.
-
-        Raises:
-            ValueError: that is too long, or no answer; it is not to be listened to any more.
-        """
+    async def hear(self) -> Answer | Garbled | None:
+        """What it says next; ``None`` if it is gone."""
         if self._word is None:
-            word = read_frame(self._reader, self._most)
-            self._word = asyncio.create_task(word, name=f"kapusta: word of {self.pid}")
+            self._word = asyncio.create_task(self._read(), name=f"kapusta: word of {self.pid}")
         await asyncio.wait({self._word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
         # What it had said is on its way. A copy of it that has left its group, and is no Python, may keep the channel open.
         await asyncio.wait({self._word}, timeout=KILL_GRACE.total_seconds())
         if not self._word.done():
             return None
-        data, self._word = self._word.result(), None
-        return None if data is None else msgspec.msgpack.decode(data, type=Answer)
+        answer, self._word = self._word.result(), None
+        return answer
 
     def let_go(self) -> None:
         """Close its channel: with that it ends itself, and a body that runs in it."""
@@ -154,6 +149,13 @@ class Child:
             name = "unknown"
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"its child process was ended by signal {-code}, {name}{hint}"
+
+    async def _read(self) -> Answer | Garbled | None:
+        try:
+            data = await read_frame(self._reader, self._most)
+            return None if data is None else msgspec.msgpack.decode(data, type=Answer)
+        except ValueError as problem:
+            return Garbled(str(problem))
 
     def _end_group(self, lifeline: int) -> None:
         """It is gone, and what it has started goes with it; the group's number is theirs while one lives."""

@@ -34,6 +34,12 @@ class Job(msgspec.Struct, frozen=True):
     codec: str
 
 
+class Garbled(msgspec.Struct, frozen=True):
+    """What came over a child's channel is no answer; *problem* says why."""
+
+    problem: str
+
+
 class Answer(msgspec.Struct, frozen=True):
     """What a child answers, one field at a time: first that the body begins, if it does, then how it ended."""
 

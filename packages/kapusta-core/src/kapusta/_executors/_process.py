@@ -13,7 +13,7 @@ from .._futures import resolve
 from .._naming import ImportPath
 from ._attempt import Attempt, Body, Died, Ended, Raised, Stopped, TimedOut, Unreadable, too_long
 from ._children import Child
-from ._messages import Answer, Job
+from ._messages import Answer, Garbled, Job
 
 _BEGINNINGS: Final = 3
 """How many children in a row may end before a body begins until that counts as the body's crash."""
@@ -135,16 +135,13 @@ class _Conversation:
         """How the body ended, or the child before the body began."""
         self._child.tell(job)
         with self._body.stoppable(lambda cause: resolve(self._verdict, Stopped(cause))):
-            try:
-                answer = await self._answer_or_verdict()
-            except ValueError as problem:
-                await (
-                    self._child.kill()
-                )  # whatever in it speaks on its channel, it is not what we have started
-                return Died(f"the answer of its child process cannot be read: {problem}")
+            answer = await self._answer_or_verdict()
         if isinstance(answer, (TimedOut, Stopped)):
             await self._child.kill()
             return answer
+        if isinstance(answer, Garbled):
+            await self._child.kill()  # what speaks on its channel is not what we have started
+            return Died(f"the answer of its child process cannot be read: {answer.problem}")
         if answer is None:
             reason = await self._child.death()
             return Died(reason) if self._begun else _NotBegun(reason)
@@ -152,7 +149,7 @@ class _Conversation:
             return answer.returned
         return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")
 
-    async def _answer_or_verdict(self) -> Answer | TimedOut | Stopped | None:
+    async def _answer_or_verdict(self) -> Answer | Garbled | TimedOut | Stopped | None:
         while True:
             cancel_timer = self._start_timer()  # anew when the body begins: importing it is not its time
             hearing = asyncio.create_task(self._child.hear())
@@ -166,7 +163,7 @@ class _Conversation:
             if self._verdict.done():
                 return self._verdict.result()
             answer = hearing.result()
-            if answer is None or not answer.begun:
+            if not isinstance(answer, Answer) or not answer.begun:
                 return answer
             self._begun = True
 
