@@ -97,6 +97,30 @@ async def test_a_call_without_an_answer_ends_at_its_deadline(
     assert cancelled.is_set()
 
 
+async def test_a_call_that_will_not_be_cancelled_keeps_nobody_either(
+    store: Store, scripted: Scripted, clock: ManualClock
+) -> None:
+    """A driver that swallows its cancellation is not waited for a second time; what it does in the end counts."""
+    let_go = asyncio.Event()
+
+    async def insist() -> None:
+        while not let_go.is_set():
+            try:
+                await let_go.wait()
+            except asyncio.CancelledError:
+                continue
+
+    scripted.before = [insist]
+    call = asyncio.create_task(store.find(ALL))
+    await tick(clock, seconds=25)
+
+    assert call.done()
+    with pytest.raises(StoreUnavailableError, match="no answer within 10 s"):
+        await call
+    let_go.set()
+    await turns()
+
+
 async def tick(clock: ManualClock, seconds: float) -> None:
     """Move time in small steps; a call that hangs is something real, which ``advance`` would wait for."""
     for _ in range(round(seconds * 4)):

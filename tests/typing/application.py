@@ -131,7 +131,9 @@ async def book(order_id: int) -> str:
     async with AsyncSession(create_async_engine("sqlite+aiosqlite:///shop.db")) as session, session.begin():
         await kapusta.finish_within(session, f"booked {order_id}")
         await kapusta.finish_within(session)
-        assert_type(await send_invoice.with_options(transaction=session).launch(order_id), TaskHandle[Invoice])
+        assert_type(
+            await send_invoice.with_options(transaction=session).launch(order_id), TaskHandle[Invoice]
+        )
     return ""
 
 

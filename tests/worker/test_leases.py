@@ -237,6 +237,76 @@ async def test_a_renewal_that_hangs_keeps_no_shutdown(
     assert (await stored(store.crud, handle)).status is TaskStatus.success
 
 
+class Mortal:
+    """A keeper's room whose keeper dies, or will not end, when the test says so."""
+
+    keeper = SimpleNamespace(keep=lambda leases: None)
+
+    def __init__(self, *, stubborn: bool = False) -> None:
+        self.let_go, self._stubborn = threading.Event(), stubborn
+
+    async def live(self, *, is_twin: bool) -> None:
+        while not self.let_go.is_set():
+            try:
+                await asyncio.to_thread(self.let_go.wait)
+            except asyncio.CancelledError:
+                if not self._stubborn:
+                    raise
+        if not self._stubborn:
+            raise MemoryError("not even for a renewal")
+
+
+async def test_without_a_keeper_nothing_is_claimed_and_what_runs_is_stopped(
+    on_sqlite: OpenStore,
+    make_kapusta: MakeKapusta,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """If the keeper's thread dies, its worker stops before others may take its tasks, and says so."""
+    room = Mortal()
+    monkeypatch.setattr("kapusta._worker.Worker._make_room", lambda worker, crud: room)
+    kapusta = make_kapusta(on_sqlite())
+    stopped = asyncio.Event()
+    begun = asyncio.Event()
+
+    @kapusta.task()
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    await kapusta.startup()
+    first = await work.launch()
+    await asyncio.wait_for(begun.wait(), 10)
+    room.let_go.set()
+    await asyncio.wait_for(stopped.wait(), 10)
+    second = await work.launch()
+    await kapusta.shutdown()
+    await kapusta.crud.startup()
+
+    assert "The lease keeper ended" in caplog.text
+    assert (await stored(kapusta, first)).crashes == 1
+    assert (await stored(kapusta, second)).run == 0
+    await kapusta.crud.shutdown()
+
+
+async def test_a_keeper_that_will_not_end_keeps_no_shutdown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its thread is left behind, with a line that says so."""
+    monkeypatch.setattr("kapusta._worker._keeper_thread.ENDING", 0.05)
+    room = Mortal(stubborn=True)
+    thread = KeeperThread(room, lambda: None, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    await thread.start()
+
+    await asyncio.wait_for(thread.stop(), 10)
+
+    assert "The lease keeper did not end" in caplog.text
+    room.let_go.set()
+
+
 async def test_a_lease_is_kept_from_before_the_keeper_lives() -> None:
     """What a worker claims while its keeper's thread is still starting is handed over when it has."""
     kept: list[Lease] = []
@@ -247,7 +317,7 @@ async def test_a_lease_is_kept_from_before_the_keeper_lives() -> None:
         async def live(self, *, is_twin: bool) -> None:
             await asyncio.get_running_loop().create_future()
 
-    thread = KeeperThread(Room(), logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    thread = KeeperThread(Room(), lambda: None, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
     lease = Lease(task_id=1, run=1, safe_until=30.0)
 
     thread.keep([lease])

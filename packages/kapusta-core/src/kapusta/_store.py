@@ -118,7 +118,7 @@ class Store:
             await self.clock.settle()
             await self.let_go()  # their deadline would never come
         if self._calls:
-            await asyncio.wait(set(self._calls))
+            await asyncio.wait(set(self._calls), timeout=2 * self._timeout)
         await self._call("shutdown", self.crud.shutdown)
 
     async def let_go(self) -> None:
@@ -126,7 +126,7 @@ class Store:
         for call in self._calls:
             call.cancel()
         if self._calls:
-            await asyncio.wait(set(self._calls))
+            await asyncio.wait(set(self._calls), timeout=self._timeout)
 
     # --- how ------------------------------------------------------------------------------------
 
@@ -148,16 +148,30 @@ class Store:
         self, what: str, make: Callable[[], Coroutine[Any, Any, T]], *, within: float | None = None
     ) -> T:
         timeout = self._timeout if within is None else within
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         call = asyncio.create_task(self._answered(what, make))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        _Deadline(call, self.clock.monotonic, self.clock.call_at, timeout / _SLICES)
-        try:
-            return await asyncio.shield(call)
-        except asyncio.CancelledError:
-            if not call.cancelled():
-                raise  # the caller is cancelled, the call goes on
-            raise StoreUnavailableError(operation=what, problem=f"no answer within {timeout:.3g} s") from None
+
+        def give_up() -> None:
+            if not answer.done():
+                problem = f"no answer within {timeout:.3g} s"
+                answer.set_exception(StoreUnavailableError(operation=what, problem=problem))
+
+        def ended(call: asyncio.Task[T]) -> None:
+            self._calls.discard(call)
+            error = None if call.cancelled() else call.exception()
+            if call.cancelled():
+                give_up()
+            elif answer.done():
+                pass  # whoever asked is gone
+            elif error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(call.result())
+
+        call.add_done_callback(ended)
+        _Deadline(call, give_up, self.clock.monotonic, self.clock.call_at, timeout / _SLICES)
+        return await answer
 
     async def _answered(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         began = self.clock.monotonic()
@@ -179,16 +193,18 @@ class Store:
 
 
 class _Deadline:
-    """Cancels a call when its slices are used up; written by the call's loop."""
+    """Cancels a call when its slices are used up, and gives it up after as many more; written by the call's loop."""
 
     def __init__(
         self,
         call: asyncio.Task[Any],
+        give_up: Callable[[], object],
         monotonic: Callable[[], float],
         call_at: Callable[[float, Callable[[], object]], Any],
         slice_seconds: float,
     ) -> None:
-        self._call, self._monotonic, self._call_at, self._slice = call, monotonic, call_at, slice_seconds
+        self._call, self._give_up = call, give_up
+        self._monotonic, self._call_at, self._slice = monotonic, call_at, slice_seconds
         self._left = _SLICES
         self._timer = call_at(monotonic() + slice_seconds, self._tick)
         call.add_done_callback(lambda _: self._timer.cancel())
@@ -197,10 +213,12 @@ class _Deadline:
         self._left -= 1
         if self._call.done():
             return
-        if self._left > 0:
+        if self._left == 0:
+            self._call.cancel()
+        if self._left > -_SLICES:
             self._timer = self._call_at(self._monotonic() + self._slice, self._tick)
         else:
-            self._call.cancel()
+            self._give_up()  # it swallows its cancellation
 
 
 def _refuse_newer(crud: BaseCRUD) -> None:

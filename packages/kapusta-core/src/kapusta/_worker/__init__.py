@@ -76,7 +76,7 @@ class Worker:
         # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
         apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself
         self._keeper_room = self._make_room(store.crud.twin() if apart else store.crud)
-        self._keeper_thread = KeeperThread(self._keeper_room, logger) if apart else None
+        self._keeper_thread = KeeperThread(self._keeper_room, self._give_up, logger) if apart else None
         slots = Slots(
             total=settings.max_concurrent_tasks,
             threads=settings.max_threads,
@@ -220,6 +220,11 @@ class Worker:
 
     def _slot_freed(self) -> None:
         self._dispatcher.slot_freed()
+
+    def _give_up(self) -> None:
+        """Without its keeper a worker has no business with tasks that others may take."""
+        self.pause()
+        self._running.stop_all(StopCause.lease_lost)
 
     def _make_room(self, crud: BaseCRUD) -> KeeperRoom:
         """The keeper's room; what it tells us comes over to our loop, whichever it lives on."""

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from .._crud import BaseCRUD, WakeKind
 from .._errors import StoreUnavailableError
@@ -17,6 +17,9 @@ from ._keeper import RENEWALS_PER_LEASE, Keeper, Lease, Stop
 from ._supervisor import Failures, supervise
 
 Wake = Callable[[WakeKind], None]
+
+ENDING: Final = 30.0
+"""Seconds that a keeper has to let go of its store."""
 
 
 class KeeperRoom:
@@ -86,10 +89,13 @@ class KeeperRoom:
 
 
 class KeeperThread:
-    """A `KeeperRoom` in a daemon thread; used by the worker's loop, which is the only one to post to it."""
+    """A `KeeperRoom` in a daemon thread; used by the worker's loop, which is the only one to post to it.
 
-    def __init__(self, room: KeeperRoom, logger: logging.Logger) -> None:
-        self._room, self._logger = room, logger
+    *died* is called on that loop if the keeper ends although nobody has stopped it.
+    """
+
+    def __init__(self, room: KeeperRoom, died: Callable[[], object], logger: logging.Logger) -> None:
+        self._room, self._died, self._logger = room, died, logger
         self._living: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._over = asyncio.Event()
         self._posts: list[Callable[[Keeper], None]] = []
@@ -112,7 +118,8 @@ class KeeperThread:
             except asyncio.CancelledError:
                 pass  # stop() asked for it
             except BaseException:
-                self._logger.exception("The lease keeper ended; leases are not renewed any more")
+                self._logger.exception("The lease keeper ended: no lease is renewed any more")
+                call_threadsafe(worker_loop, self._died)
             finally:
                 call_threadsafe(worker_loop, self._over.set)
 
@@ -127,12 +134,15 @@ class KeeperThread:
         self._post(lambda keeper: keeper.drop(task_id, run))
 
     async def stop(self) -> None:
-        """End the thread, and return when it has ended."""
+        """End the thread, and return when it has ended, or will not."""
         if self._living is not None:
             self._send()
             loop, life = self._living
             call_threadsafe(loop, life.cancel)
-            await self._over.wait()
+            try:
+                await asyncio.wait_for(self._over.wait(), ENDING)
+            except TimeoutError:
+                self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
 
     def _post(self, post: Callable[[Keeper], None]) -> None:
         # Waking another thread costs a system call: once per turn of the loop will do.
