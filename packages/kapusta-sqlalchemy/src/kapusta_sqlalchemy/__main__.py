@@ -8,8 +8,9 @@ import sys
 
 from kapusta.backend import StoreError
 
-from ._crud import AlchemyCRUD
-from ._tables import PREFIX
+from ._crud import AlchemyCRUD, url_of
+from ._script import UnknownRevisionError, script
+from ._tables import PREFIX, build_tables
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,11 +21,28 @@ def main(arguments: list[str] | None = None) -> int:
     upgrade.add_argument("url", metavar="URL", help="as given to AlchemyCRUD: sqlite+aiosqlite:///tasks.db")
     upgrade.add_argument("--table-prefix", default=PREFIX, help="default: %(default)s")
     upgrade.add_argument("--schema", help="the database schema of the tables")
+    upgrade.add_argument(
+        "--sql",
+        action="store_true",
+        help="print the SQL that does it, and leave the database alone; needs no driver",
+    )
+    upgrade.add_argument(
+        "--from",
+        dest="start",
+        metavar="REVISION",
+        help="with --sql: the revision that the store has, which its table alembic_version names; without, the "
+        "script is for a database that has no store",
+    )
     options = parser.parse_args(arguments)
+    if options.start is not None and not options.sql:
+        parser.error("--from goes with --sql; without, the database is asked")
 
     try:
-        asyncio.run(_upgrade(options.url, options.table_prefix, options.schema))
-    except StoreError as error:
+        if options.sql:
+            _print_script(options.url, options.table_prefix, options.schema, options.start)
+        else:
+            asyncio.run(_upgrade(options.url, options.table_prefix, options.schema))
+    except (StoreError, UnknownRevisionError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
@@ -34,6 +52,10 @@ async def _upgrade(url: str, prefix: str, schema: str | None) -> None:
     crud = AlchemyCRUD(url, table_prefix=prefix, schema=schema)
     await crud.startup()
     await crud.shutdown()
+
+
+def _print_script(url: str, prefix: str, schema: str | None, start: str | None) -> None:
+    sys.stdout.write(script(url_of(url), build_tables(prefix, schema), start=start))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -77,7 +76,7 @@ class AlchemyCRUD(BaseCRUD):
         self._lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._started: _Started | None = None
         try:
-            self.capabilities = choose(_url_of(url_or_engine)).capabilities
+            self.capabilities = choose(url_of(url_or_engine)).capabilities
         except StoreError:
             self.capabilities = Capabilities()  # startup() says what is wrong
 
@@ -106,7 +105,7 @@ class AlchemyCRUD(BaseCRUD):
             await seen_through(started.close())
 
     async def _open(self) -> _Started:
-        url = _url_of(self._address)
+        url = url_of(self._address)
         dialect = choose(url)(self._tables, self.clock)
         made = not isinstance(self._address, AsyncEngine)
         disposes = made or self._is_twin
@@ -217,7 +216,12 @@ class _Started:
             self.connections.abandon()
 
 
-def _url_of(address: object) -> URL:
+def url_of(address: object) -> URL:
+    """The URL of what a handle was made with.
+
+    Raises:
+        StoreUrlError: it has none.
+    """
     if isinstance(address, AsyncEngine):
         return address.url
     if isinstance(address, URL):
@@ -225,10 +229,9 @@ def _url_of(address: object) -> URL:
     if isinstance(address, str):
         try:
             return make_url(address)
-        except (ArgumentError, ValueError) as error:
-            raise StoreUrlError(
-                url=_hide_password(address), problem="cannot be read", remedy=_EXAMPLE
-            ) from error
+        except (ArgumentError, ValueError):
+            # Not `from` it: it may quote a part of the password.
+            raise StoreUrlError(url=address, problem="cannot be read", remedy=_EXAMPLE) from None
     if isinstance(address, Engine):
         raise StoreUrlError(
             url=address.url.render_as_string(hide_password=True),
@@ -238,10 +241,6 @@ def _url_of(address: object) -> URL:
     raise StoreUrlError(
         url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE
     )
-
-
-def _hide_password(broken: str) -> str:
-    return re.sub(r":[^:/@]+@", ":***@", broken)
 
 
 def _twin_of(engine: AsyncEngine) -> AsyncEngine:

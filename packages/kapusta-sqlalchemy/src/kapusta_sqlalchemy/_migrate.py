@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -17,10 +17,15 @@ from kapusta.backend import StoreNotMigratedError, StoreTooNewError
 from ._dialects import Dialect
 from ._tables import PREFIX, Tables
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
 SCHEMA_VERSION: Final = 1
 """The schema that this code makes; `HEAD` makes it."""
 HEAD: Final = "0001"
 """The last Alembic revision."""
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+"""Where the revisions are."""
 READER: Final = 1
 """What this code can read: any schema whose ``minimum_reader`` is not greater."""
 
@@ -145,9 +150,15 @@ def new_identity() -> dict[str, object]:
 def _upgrade(connection: Connection, tables: Tables) -> None:
     """Carry out the Alembic revisions that are missing, in the caller's transaction."""
     from alembic import command
+
+    command.upgrade(alembic_config(tables, connection=connection), "head")
+
+
+def alembic_config(tables: Tables, **attributes: object) -> Config:
+    """What Alembic is to know: where the revisions are, and what ``migrations/env.py`` looks at."""
     from alembic.config import Config
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes.update(connection=connection, tables=tables)
-    command.upgrade(config, "head")
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes.update(tables=tables, **attributes)
+    return config

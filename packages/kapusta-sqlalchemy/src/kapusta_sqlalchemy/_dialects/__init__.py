@@ -209,6 +209,16 @@ _HOMES: Final = {
 """By the part of a URL's scheme that names the database."""
 
 
+def kind_of(url: URL) -> str:
+    """The database that a URL leads to, in SQLAlchemy's word; needs no driver.
+
+    Raises:
+        StoreUrlError: none that is spoken here.
+    """
+    _home_of(url)
+    return url.get_backend_name()
+
+
 def choose(url: URL) -> type[Dialect]:
     """The dialect of a URL.
 
@@ -216,6 +226,20 @@ def choose(url: URL) -> type[Dialect]:
         StoreUrlError: there is none.
         MissingDriverError: there is, without its driver.
     """
+    home = _home_of(url)
+    try:
+        module = import_module(f".{home.module}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != home.driver:
+            raise
+        raise MissingDriverError(
+            url=url.render_as_string(hide_password=True), driver=home.driver, install=home.install
+        ) from error
+    dialect: type[Dialect] = getattr(module, home.name)
+    return dialect
+
+
+def _home_of(url: URL) -> _Home:
     backend, _, driver = url.drivername.partition("+")
     home = _HOMES.get(backend)
     if home is None or driver not in {"", home.driver}:
@@ -228,13 +252,4 @@ def choose(url: URL) -> type[Dialect]:
             ),
             remedy=f"Use {home.example if home else ' or '.join(known.example for known in _HOMES.values())}.",
         )
-    try:
-        module = import_module(f".{home.module}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != home.driver:
-            raise
-        raise MissingDriverError(
-            url=url.render_as_string(hide_password=True), driver=home.driver, install=home.install
-        ) from error
-    dialect: type[Dialect] = getattr(module, home.name)
-    return dialect
+    return home

@@ -5,7 +5,6 @@ A revision says what was made then, whatever the tables have become since.
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,7 +62,18 @@ def upgrade(prefix: str, schema: str | None) -> None:
         schema=schema,
         **_options,
     )
-    op.bulk_insert(store, [{"id": secrets.token_hex(16), "schema_version": 1, "minimum_reader": 1}])
+    # Made by the database: a script that is run on two of them makes two stores.
+    op.execute(store.insert().inline().values(id=_random_id(), schema_version=1, minimum_reader=1))
+
+
+def _random_id() -> sa.ColumnElement[str]:
+    kind = op.get_context().dialect.name
+    return sa.literal_column(
+        {
+            "sqlite": "lower(hex(randomblob(16)))",
+            "postgresql": "md5(random()::text || clock_timestamp()::text || txid_current()::text)",
+        }.get(kind, "REPLACE(UUID(), '-', '')")
+    )
 
 
 def _create_task(task: str, schema: str | None) -> None:
