@@ -27,7 +27,7 @@ PUBLIC = {
 }
 
 INSIDERS = {
-    "kapusta": ("tests/core/", "tests/worker/", "tests/contract/", "tests/docs/"),
+    "kapusta": ("tests/core/", "tests/worker/", "tests/contract/", "tests/docs/", "tests/security/"),
     "kapusta_memory": ("tests/memory/",),
     "kapusta_sqlalchemy": ("tests/sqlalchemy/", "tests/postgresql/", "tests/mysql/"),
 }

@@ -40,7 +40,8 @@ class PickleCodec:
     keeps_types = True
 
     def __init__(self, *, secret: Secret | Sequence[Secret]) -> None:
-        given: Sequence[object] = [secret] if isinstance(secret, (str, bytes)) else list(secret)
+        several = isinstance(secret, Sequence) and not isinstance(secret, (str, bytes))
+        given: Sequence[object] = secret if several else [secret]
         if not given:
             raise _bad_secret("is empty")
         self._secrets = tuple(_key(each) for each in given)
@@ -107,7 +108,7 @@ def _signature(secret: bytes, body: bytes, label: Label) -> bytes:
 
 def _key(secret: object) -> bytes:
     if not isinstance(secret, (str, bytes)):
-        raise _bad_secret(f"holds a {type(secret).__name__}")
+        raise _bad_secret(f"has a {type(secret).__name__} where text or bytes should be")
     key = secret if isinstance(secret, bytes) else secret.encode(errors="surrogatepass")
     if len(key) < LEAST_SECRET_BYTES:
         raise _bad_secret(f"has {len(key)} bytes, and needs {LEAST_SECRET_BYTES} or more")
