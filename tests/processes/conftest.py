@@ -12,6 +12,7 @@ from kapusta import Kapusta, Task
 from kapusta.backend import StoredTask, TaskQuery
 from tests.processes.programs import bodies
 from tests.processes.workers import Program
+from tests.worker.eventually import eventually
 
 
 class Site:
@@ -44,6 +45,10 @@ class Site:
     def notes(self, word: str) -> list[list[str]]:
         """What bodies have noted under *word*: the process's id, the word, and the rest."""
         return [words for words in bodies.notes(str(self.folder)) if words[1] == word]
+
+    async def noted(self, word: str, *, times: int = 1) -> None:
+        """Return when bodies have noted *word* so many times."""
+        await eventually(lambda: len(self.notes(word)) >= times, f"{word!r} is noted")
 
     async def stored(self, task_id: int) -> StoredTask:
         """A task as it is stored."""

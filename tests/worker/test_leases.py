@@ -246,6 +246,7 @@ class Mortal:
         self.let_go, self._stubborn = threading.Event(), stubborn
 
     async def live(self, *, is_twin: bool) -> None:
+        """Live until let go."""
         while not self.let_go.is_set():
             try:
                 await asyncio.to_thread(self.let_go.wait)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import signal
 import subprocess
@@ -78,3 +79,26 @@ def start_a_child_and_die(folder: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     note(folder, "dies", child.pid)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def compute_without_the_lock(folder: str, seconds: float) -> int:
+    """Spend so long in one call of C that lets other threads go on."""
+    note(folder, "began")
+    trial = time.monotonic()
+    hashlib.pbkdf2_hmac("sha256", b"trial", b"salt", 100_000)
+    rounds = round(100_000 * seconds / (time.monotonic() - trial))
+    hashlib.pbkdf2_hmac("sha256", b"secret", b"salt", rounds)
+    note(folder, "ended")
+    return os.getpid()
+
+
+def compute_with_the_lock_once(folder: str, seconds: float) -> int:
+    """Spend so long in one call of C that lets no other thread go on; return at once when it has begun before."""
+    begun = any(words[1] == "began" for words in notes(folder))
+    note(folder, "began")
+    if not begun:
+        trial = time.monotonic()
+        sum(range(1_000_000))
+        sum(range(round(1_000_000 * seconds / (time.monotonic() - trial))))
+    note(folder, "ended")
+    return os.getpid()
