@@ -1,0 +1,159 @@
+"""What goes wrong in a run, in an order that a seed decides."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Final
+
+from tests.chaos.crew import Member
+from tests.chaos.engines import Engine
+from tests.chaos.history import Death, Fault, Journal
+from tests.chaos.phases import PHASES, POINTS
+from tests.chaos.proxy import Proxy
+from tests.chaos.watch import Watch
+from tests.worker.eventually import eventually
+
+_PATIENCE: Final = 25.0
+"""So many seconds a worker may take to get to the place where it is to die; then it dies where it is."""
+
+
+class Faults:
+    """Makes faults, one after the other in each of several lanes; all that is drawn is drawn from one seed.
+
+    Attributes:
+        lease: of the workers, in seconds.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        crew: Sequence[Member],
+        journal: Journal,
+        watch: Watch,
+        chance: random.Random,
+        *,
+        lease: float,
+    ) -> None:
+        self._engine, self._crew, self._chance = engine, crew, chance
+        self._journal, self._watch = journal, watch
+        self.lease = lease
+
+    # --- which, and when ------------------------------------------------------------------------
+
+    @property
+    def on_workers(self) -> dict[str, Callable[[Member], Awaitable[None]]]:
+        """What can happen to one worker here."""
+        deaths = {f"kill {phase}": self._kill_in(phase) for phase in PHASES}
+        kinds = {**deaths, "kill": self._kill, "freeze": self._freeze}
+        if self._engine.server is None:
+            return {**kinds, "full": self._fill_disk}
+        return {**kinds, "drop": self._drop, "black hole": self._black_hole}
+
+    def deck(self, rounds: int | None) -> Iterator[str]:
+        """The kinds of `on_workers`, each once in every round, in an order drawn for each; without *rounds* for ever."""
+        kinds = sorted(self.on_workers)
+        for _ in itertools.count() if rounds is None else range(rounds):
+            yield from self._chance.sample(kinds, len(kinds))
+
+    async def lane(self, deck: Iterator[str], end: float | None) -> None:
+        """Make one fault after the other in workers, until it is time to end or the deck is used up."""
+        for kind in deck:
+            if end is not None and time.monotonic() >= end:
+                return
+            member = self._chance.choice(self._crew)
+            async with member.taken:
+                await member.working.wait()
+                await self.on_workers[kind](member)
+            await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
+
+    async def restart_server(self, rounds: int | None, end: float | None) -> None:
+        """Crash the server again and again, and have it recover."""
+        for _ in itertools.count() if rounds is None else range(rounds):
+            pause = self._chance.uniform(1, 6) * self.lease
+            if end is not None and time.monotonic() + pause >= end:
+                return
+            await asyncio.sleep(pause)
+            self._note("restart")
+            await self._engine.restart()
+
+    async def disturb(self, proxy: Proxy, while_these: Sequence[asyncio.Task[None]]) -> None:
+        """Cut and swallow the launcher's connections, too, until *while_these* are over."""
+        while not all(task.done() for task in while_these):
+            await asyncio.wait(while_these, timeout=self._chance.uniform(1, 4) * self.lease)
+            if self._chance.random() < 1 / 2:
+                proxy.cut()
+                continue
+            proxy.swallow()
+            await asyncio.sleep(self._chance.uniform(0.2, 2) * self.lease)
+            proxy.flow()
+
+    # --- in one worker --------------------------------------------------------------------------
+
+    def _note(self, kind: str, detail: str = "") -> None:
+        self._journal.write(Fault(kind=kind, detail=detail))
+
+    def _kill_in(self, phase: str) -> Callable[[Member], Awaitable[None]]:
+        async def kill(member: Member) -> None:
+            point = self._chance.choice(POINTS) if phase in ("settling", "renewing") else "inside"
+            member.tell("die", phase, point)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    await member.ended.wait()
+                    self._note(f"kill {phase}", point)
+                    return
+            await self._kill(member)
+
+        return kill
+
+    async def _kill(self, member: Member) -> None:
+        self._note("kill")
+        self._journal.write(Death(phase="anywhere", point="from outside"))
+        member.signal(signal.SIGKILL)
+        await member.ended.wait()
+
+    async def _freeze(self, member: Member) -> None:
+        """Stop a worker that has tasks, until one of them has been taken from it; then let it go on."""
+        await _until(lambda: self._watch.is_at_work(member.pid), "it has a body", _PATIENCE)
+        self._note("freeze")
+        member.signal(signal.SIGSTOP)
+        try:
+            before = self._watch.robbed(member.pid)
+            await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 8 * self.lease)
+            await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
+        finally:
+            member.signal(signal.SIGCONT)
+
+    async def _fill_disk(self, member: Member) -> None:
+        self._note("full")
+        member.tell("full")
+        await asyncio.sleep(self._chance.uniform(0.2, 2) * self.lease)
+        member.tell("roomy")
+
+    async def _drop(self, member: Member) -> None:
+        assert member.proxy is not None
+        for _ in range(self._chance.randint(1, 4)):
+            self._note("drop", f"{member.proxy.cut()} connections")
+            await asyncio.sleep(self._chance.uniform(0, 0.3))
+
+    async def _black_hole(self, member: Member) -> None:
+        assert member.proxy is not None
+        self._note("black hole")
+        member.proxy.swallow()
+        try:
+            await asyncio.sleep(self._chance.uniform(0.2, 3) * self.lease)
+            if self._chance.random() < 1 / 2:
+                member.proxy.cut()
+        finally:
+            member.proxy.flow()
+
+
+async def _until(holds: Callable[[], bool], what: str, seconds: float) -> None:
+    """Wait until it holds, but no longer than that: whoever makes faults goes on in any case."""
+    with suppress(AssertionError):
+        await eventually(holds, what, within=seconds)
