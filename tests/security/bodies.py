@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 import struct
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 
 def give_back(value: Any, kind: Any = None) -> Any:
@@ -45,8 +46,7 @@ def speak_nonsense(data: bytes) -> None:
     """Say these bytes over the child's own channel, as if they were an answer, and wait to be understood."""
     channel = _channel()
     channel.sendall(struct.pack(">Q", len(data)) + data)
-    channel.settimeout(30)
-    channel.recv(1, socket.MSG_PEEK)
+    select.select([channel], [], [], 30)
 
 
 def _channel() -> socket.socket:
@@ -59,3 +59,17 @@ def _channel() -> socket.socket:
         if is_socket:
             return socket.socket(fileno=os.dup(descriptor))
     raise LookupError("there is no channel")
+
+
+def fail_at_length(size: int) -> None:
+    """Raise an exception with so many characters to say."""
+    raise ValueError("x" * size + " the end")
+
+
+def give_back_at_length(size: int) -> str:
+    """Return so many characters."""
+    return "x" * size
+
+
+def choose(kind: Literal["one", "two"] = "one", few: dict[str, int] | None = None) -> None:
+    """Take one of few values."""

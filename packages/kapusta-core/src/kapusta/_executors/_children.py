@@ -153,9 +153,12 @@ class Child:
     async def _read(self) -> Answer | Garbled | None:
         try:
             data = await read_frame(self._reader, self._most)
-            return None if data is None else msgspec.msgpack.decode(data, type=Answer)
-        except ValueError as problem:
+            if data is None:
+                return None
+            answer = msgspec.msgpack.decode(data, type=Answer)
+        except (ValueError, RecursionError) as problem:
             return Garbled(str(problem))
+        return Garbled("it says nothing") if answer == Answer() else answer
 
     def _end_group(self, lifeline: int) -> None:
         """It is gone, and what it has started goes with it; the group's number is theirs while one lives."""
