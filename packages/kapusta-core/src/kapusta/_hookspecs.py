@@ -15,7 +15,8 @@ from ._crud import BaseCRUD
 PROJECT: Final = "kapusta"
 """The pluggy project, and the entry-point group that plugins register under."""
 
-_SCHEME: Final = re.compile(r"[\w.+-]+")
+SCHEME: Final = re.compile(r"[\w.+-]+")
+"""What may stand before the ``://`` of a URL."""
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -50,7 +51,7 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
                 f"Backend(schemes={schemes!r}) is text. Write a tuple, with its comma: ({schemes!r},)"
             )
         for scheme in self.schemes:
-            if not _SCHEME.fullmatch(scheme):
+            if not SCHEME.fullmatch(scheme):
                 raise ValueError(f"Backend(schemes=...) holds {scheme!r}. Write what stands before '://'")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import ModuleType
@@ -21,7 +20,7 @@ from ._errors import (
     MissingPluginError,
     StoreUrlError,
 )
-from ._hookspecs import PROJECT, Backend
+from ._hookspecs import PROJECT, SCHEME, Backend
 
 SCHEMES: Final = {
     "sqlite": "kapusta-sqlalchemy",
@@ -66,9 +65,9 @@ class Plugins:
             BrokenPluginError: what provides it made something else.
         """
         scheme, separator, _ = url.partition("://")
-        if not separator:
+        if not separator or not SCHEME.fullmatch(scheme):
             raise StoreUrlError(
-                url=re.sub(r":[^:/@]+@", ":***@", url),
+                url=url,
                 problem="names no kind of store",
                 remedy=f"It begins with one of: {', '.join(self._schemes()) or 'none, as no backend is installed'}.",
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from ._masked import masked
 from ._root import KapustaError
 
 
@@ -71,28 +72,28 @@ class LaunchUnknownError(StoreUnavailableError):
 
 
 class StoreUrlError(StoreError, ValueError):
-    """A URL that leads to no store."""
+    """A URL that leads to no store; its password is not kept."""
 
     def __init__(self, *, url: str, problem: str, remedy: str) -> None:
-        self.url, self.problem, self.remedy = url, problem, remedy
-        super().__init__(f"The store URL {url!r} {problem}. {remedy}")
+        self.url, self.problem, self.remedy = masked(url), problem, remedy
+        super().__init__(f"The store URL {self.url!r} {problem}. {remedy}")
 
 
 class MissingDriverError(StoreError, ImportError):
     """The library that speaks to a database is not installed."""
 
     def __init__(self, *, url: str, driver: str, install: str) -> None:
-        self.url, self.driver, self.install = url, driver, install
-        super().__init__(f"The store URL {url!r} needs '{driver}'. Install it: pip install {install}")
+        self.url, self.driver, self.install = masked(url), driver, install
+        super().__init__(f"The store URL {self.url!r} needs '{driver}'. Install it: pip install {install}")
 
 
 class StoreTooNewError(StoreError):
     """The stored schema is newer than this code can read."""
 
     def __init__(self, *, store: str, found: str, needs: int, reads: int) -> None:
-        self.store, self.found, self.needs, self.reads = store, found, needs, reads
+        self.store, self.found, self.needs, self.reads = masked(store), found, needs, reads
         super().__init__(
-            f"The store {store} was migrated by a newer version: its schema is '{found}' and asks for readers "
+            f"The store {self.store} was migrated by a newer version: its schema is '{found}' and asks for readers "
             f"of version {needs}, this one is {reads}. Upgrade the packages here; nothing was changed."
         )
 
@@ -101,9 +102,9 @@ class StoreNotMigratedError(StoreError):
     """The stored schema is missing or older than this code needs, and migrating was forbidden."""
 
     def __init__(self, *, store: str, found: str | None, needs: str, command: str) -> None:
-        self.store, self.found, self.needs, self.command = store, found, needs, command
+        self.store, self.found, self.needs, self.command = masked(store), found, needs, masked(command)
         super().__init__(
-            f"The store {store} has schema {found or 'none'!r} and needs '{needs}'. Run: {command}"
+            f"The store {self.store} has schema {found or 'none'!r} and needs '{needs}'. Run: {self.command}"
         )
 
 
