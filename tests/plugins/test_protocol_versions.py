@@ -75,7 +75,7 @@ def test_a_url_that_leads_to_it_is_refused_too(
 
     assert message.startswith("BackendTooNewError: later_kapusta.LaterCRUD was written for version ")
     assert message.endswith("Run: pip install --upgrade kapusta-core")
-    assert "later, from later-kapusta" in site.output("-m", "kapusta", "backends")
+    assert "later, from later-kapusta" in site.run("-m", "kapusta", "backends").stdout
 
 
 @pytest.mark.parametrize("kind", [AlchemyCRUD, MemoryCRUD, JsonFileCRUD])

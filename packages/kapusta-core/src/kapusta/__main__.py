@@ -6,13 +6,16 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from ._crud import BaseCRUD
     from ._plugins import Plugins
     from ._records import Capabilities
 
 from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
+
+_BROKEN: Final = "broken: "
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,17 +61,19 @@ def _backends(_: argparse.Namespace) -> int:
     from ._plugins import installed
 
     plugins = installed()
+    is_broken = bool(plugins.broken)
     for distribution, backend in plugins.backends:
         exports = f", names: {', '.join(backend.exports)}" if backend.exports else ""
         print(f"{backend.name}, from {distribution}{exports}")  # noqa: T201 - its output
         for schemes, facts in _by_facts(plugins, backend.schemes):
             print(f"  {', '.join(f'{scheme}://' for scheme in schemes)}")  # noqa: T201 - its output
             print(f"    {facts}")  # noqa: T201 - its output
+            is_broken |= facts.startswith(_BROKEN)
     for broken in plugins.broken:
-        print(f"broken: {broken}")  # noqa: T201 - its output
+        print(f"{_BROKEN}{broken}")  # noqa: T201 - its output
     if not plugins.backends:
         print("No backend is installed. Try: pip install kapusta-sqlalchemy")  # noqa: T201 - its output
-    return 1 if plugins.broken else 0
+    return 1 if is_broken else 0
 
 
 def _by_facts(plugins: Plugins, schemes: Sequence[str]) -> Iterator[tuple[list[str], str]]:
@@ -82,16 +87,28 @@ def _by_facts(plugins: Plugins, schemes: Sequence[str]) -> Iterator[tuple[list[s
 
 def _facts(plugins: Plugins, scheme: str) -> str:
     """The capabilities of a store, as its handle states them: making one opens nothing."""
-    from ._errors import StoreUrlError
+    from ._errors import BackendTooNewError, BrokenPluginError, DuplicateBackendError, MissingDriverError
+    from ._store import refuse_newer
 
     try:
-        try:
-            handle = plugins.from_url(f"{scheme}:///kapusta")
-        except StoreUrlError:
-            handle = plugins.from_url(f"{scheme}://")  # some kinds of store have no path
+        handle = _opened(plugins, scheme)
+        refuse_newer(handle)
+    except MissingDriverError as problem:
+        return f"needs {problem.driver}, which is not installed. Run: pip install '{problem.install}'"
+    except (BackendTooNewError, BrokenPluginError, DuplicateBackendError) as problem:
+        return f"{_BROKEN}{problem}"
     except Exception as problem:  # noqa: BLE001 - a plugin may raise anything, and the others are still to be listed
         return f"capabilities unknown: {problem}"
     return _in_words(handle.capabilities)
+
+
+def _opened(plugins: Plugins, scheme: str) -> BaseCRUD:
+    from ._errors import StoreUrlError
+
+    try:
+        return plugins.from_url(f"{scheme}:///kapusta")
+    except StoreUrlError:
+        return plugins.from_url(f"{scheme}://")  # some kinds of store have no path
 
 
 def _in_words(capabilities: Capabilities) -> str:

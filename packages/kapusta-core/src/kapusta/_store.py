@@ -38,7 +38,7 @@ class Store:
     """
 
     def __init__(self, crud: BaseCRUD, *, timeout: timedelta, outage_after: timedelta) -> None:
-        _refuse_newer(crud)
+        refuse_newer(crud)
         self.crud = crud
         self.clock = crud.clock
         self._timeout = timeout.total_seconds()
@@ -49,7 +49,7 @@ class Store:
 
     def change_backend(self, crud: BaseCRUD) -> None:
         """From now on call another backend, by its clock; nothing runs on the one before."""
-        _refuse_newer(crud)
+        refuse_newer(crud)
         self.crud, self.clock = crud, crud.clock
         self._failing_since = None
         self.start_reach()
@@ -221,7 +221,8 @@ class _Deadline:
             self._give_up()  # it swallows its cancellation
 
 
-def _refuse_newer(crud: BaseCRUD) -> None:
+def refuse_newer(crud: BaseCRUD) -> None:
+    """Raise `BackendTooNewError` if the backend counts on being asked what this core does not know."""
     # An older backend is welcome: the protocol grows only by what has a default.
     if crud.protocol > BaseCRUD.protocol:
         kind = type(crud)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -241,6 +241,12 @@ def url_of(address: object) -> URL:
     raise StoreUrlError(
         url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE
     )
+
+
+def require_driver(address: str) -> None:
+    """Raise `MissingDriverError` if that is what ``startup()`` would say."""
+    with suppress(StoreUrlError):
+        choose(url_of(address))
 
 
 def _twin_of(engine: AsyncEngine) -> AsyncEngine:

@@ -17,7 +17,11 @@ def _load() -> type[AlchemyCRUD]:
 
 
 def _from_url(url: str, clock: Clock | None) -> BaseCRUD:
-    return _load()(url, clock=clock)
+    from ._crud import require_driver
+
+    crud = _load()(url, clock=clock)
+    require_driver(url)  # as a plugin is missing where its URL is used, so is a driver
+    return crud
 
 
 @hookimpl
