@@ -20,7 +20,9 @@ def opened(crud: object) -> BaseCRUD:
     if not isinstance(crud, BaseCRUD):
         raise KapustaValueError(
             option="crud",
-            value=crud,
+            value=type(crud)
+            if isinstance(crud, (bytes, bytearray))
+            else crud,  # it may be a URL with a password
             problem="is no BaseCRUD",
             remedy='Give a backend, such as AlchemyCRUD(url), or a URL, such as "sqlite:///tasks.db".',
         )
