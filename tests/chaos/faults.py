@@ -118,16 +118,19 @@ class Faults:
         await member.ended.wait()
 
     async def _freeze(self, member: Member) -> None:
-        """Stop a worker that has tasks, until one of them has been taken from it; then let it go on."""
+        """Stop a worker that has tasks, until one of them has been taken from it; then let it go on, and answer late."""
         await _until(lambda: self._watch.is_at_work(member.pid), "it has a body", _PATIENCE)
         self._note("freeze")
         member.signal(signal.SIGSTOP)
+        before, refused = self._watch.robbed(member.pid), self._watch.refused(member.pid)
         try:
-            before = self._watch.robbed(member.pid)
             await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 8 * self.lease)
             await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
         finally:
             member.signal(signal.SIGCONT)
+        await _until(
+            lambda: self._watch.refused(member.pid) > refused, "its late answer was refused", self.lease
+        )
 
     async def _fill_disk(self, member: Member) -> None:
         self._note("full")

@@ -82,16 +82,9 @@ class Load:
             max_retry_attempts=attempts, on_crash="hold" if hold else "retry"
         )
         self._journal.write(Launch(serial=serial, name=name, attempts=attempts, hold=hold))
-        sending: Coroutine[Any, Any, Any] = task.launch(serial=serial, orders=orders)
-        while True:
-            try:
-                handle = await sending
-            except LaunchUnknownError as unknown:
-                if not insists:
-                    return  # nobody knows, and nobody asks
-                sending = unknown.launch_again()
-            else:
-                break
+        handle = await _insisting(task.launch(serial=serial, orders=orders), insists=insists)
+        if handle is None:
+            return
         self._journal.write(Stored(serial=serial, task=int(handle)))
         self._known = [*self._known[-_KNOWN:], int(handle)]
 
@@ -99,3 +92,14 @@ class Load:
         handle = self._kapusta.handle(task_id)
         with suppress(StoreUnavailableError):  # done or not: the history has it as unknown
             await (handle.cancel() if self._chance.random() < 1 / 2 else handle.retry())
+
+
+async def _insisting(sending: Coroutine[Any, Any, int], *, insists: bool) -> int | None:
+    """Launch, and who *insists* launches again until the answer is there; ``None``: nobody knows, and nobody asks."""
+    while True:
+        try:
+            return await sending
+        except LaunchUnknownError as unknown:
+            if not insists:
+                return None
+            sending = unknown.launch_again()

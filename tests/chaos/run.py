@@ -101,30 +101,29 @@ class _Run:
         over = asyncio.Event()
         end = None if self._plan.seconds is None else time.monotonic() + self._plan.seconds
         deck = faults.deck(None if end else self._plan.rounds)
-        async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack, asyncio.TaskGroup() as storm:
             url = self._engine.url
+            lanes = [storm.create_task(faults.lane(deck, end)) for _ in range(self._plan.lanes)]
             if self._engine.server is not None:
                 address = self._engine.address
-                proxy = await stack.enter_async_context(Proxy(address.host or "", address.port or 0))
+                proxy = Proxy(address.host or "", address.port or 0)
+                await stack.enter_async_context(proxy)
                 url = self._engine.url_at(proxy.port)
+                storm.create_task(faults.disturb(proxy, list(lanes)))
+                restarts = None if end else self._plan.rounds
+                lanes.append(storm.create_task(faults.restart_server(restarts, end)))
             load = Load(url, self._journal, self._chance, rate=self._plan.rate)
-            async with asyncio.TaskGroup() as storm:
-                launching = storm.create_task(load.go_on(over))
-                lanes = [storm.create_task(faults.lane(deck, end)) for _ in range(self._plan.lanes)]
-                if self._engine.server is not None:
-                    restarts = None if end else self._plan.rounds
-                    lanes.append(storm.create_task(faults.restart_server(restarts, end)))
-                    lanes.append(storm.create_task(faults.disturb(proxy, lanes[:1])))
-                await asyncio.wait(lanes)
-                over.set()
-                await launching
+            launching = storm.create_task(load.go_on(over))
+            await asyncio.wait(lanes)
+            over.set()
+            await launching
 
     async def _drain(self) -> float:
         """Wait until everything has ended, or for so long as it may take; answer how long it took."""
         began = time.monotonic()
         underway = TaskQuery(statuses=frozenset({TaskStatus.pending, TaskStatus.started}), limit=1)
 
-        async def is_dry() -> bool:
+        async def is_dry() -> object:
             return not await self._store.find_tasks(underway)
 
         with suppress(AssertionError):  # the checker says which tasks are left

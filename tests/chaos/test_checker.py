@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Self
 
 import pytest
 
@@ -31,7 +32,7 @@ class Tale:
     def _now(self) -> float:
         return float(len(self.events))
 
-    def launch(self, task: int, *, serial: int = 0, attempts: int = 0, hold: bool = False) -> None:
+    def launch(self, task: int, *, serial: int = 0, attempts: int = 0, hold: bool = False) -> Self:
         """It is acknowledged; the row of a task that is there already stays."""
         serial = serial or task
         self.events += [
@@ -40,16 +41,19 @@ class Tale:
         ]
         if task not in self.rows:
             self.store(task, "pending")
+        return self
 
-    def claim(self, task: int, run: int, worker: str = "ann") -> None:
+    def claim(self, task: int, run: int, worker: str = "ann") -> Self:
         """A worker has it."""
         self.events.append(Claim(at=self._now(), task=task, run=run, worker=worker))
+        return self
 
-    def body(self, task: int, run: int, nonce: str, how: str | None = "returned") -> None:
+    def body(self, task: int, run: int, nonce: str, how: str | None = "returned") -> Self:
         """It begins, and ends if it does."""
         self.events.append(Began(at=self._now(), task=task, run=run, nonce=nonce))
         if how:
             self.events.append(Ended(at=self._now(), nonce=nonce, how=how))
+        return self
 
     def ask(
         self,
@@ -62,7 +66,7 @@ class Tale:
         nonce: str | None = None,
         failures: int | None = None,
         raises: bool = False,
-    ) -> None:
+    ) -> Self:
         """A change is sent, and answered if it is."""
         key = f"{len(self.events)}"
         self.events.append(
@@ -81,18 +85,22 @@ class Tale:
         )
         if answer:
             self.events.append(Answered(at=self._now(), key=key, answer=answer))
+        return self
 
-    def rescue(self, task: int, run: int, status: str = "pending") -> None:
+    def rescue(self, task: int, run: int, status: str = "pending") -> Self:
         """Its lease has run out."""
         self.ask(task, run, status, guard="expired")
+        return self
 
-    def by_hand(self, task: int, run: int, status: str = "pending") -> None:
+    def by_hand(self, task: int, run: int, status: str = "pending") -> Self:
         """A person begins another life of it."""
         self.ask(task, run, status, guard="resting", raises=True)
+        return self
 
-    def store(self, task: int, status: str, run: int = 0, nonce: str | None = None, serial: int = 0) -> None:
+    def store(self, task: int, status: str, run: int = 0, nonce: str | None = None, serial: int = 0) -> Self:
         """What its row is in the end."""
         self.rows[task] = Row(task=task, serial=serial or task, status=status, run=run, nonce=nonce)
+        return self
 
     def violations(self) -> list[Violation]:
         """What the checker says of it."""
@@ -157,12 +165,12 @@ PLANTED: list[tuple[str, str, Callable[[Tale], object]]] = [
     (
         "no_outcome_of_a_lost_run",
         "after run 2 had begun",
-        lambda tale: (tale.claim(1, 2), tale.ask(1, 1, "success", nonce="a")),
+        lambda tale: tale.claim(1, 2).ask(1, 1, "success", nonce="a"),
     ),
     (
         "no_outcome_of_a_lost_run",
         "after a person had made the task 'pending'",
-        lambda tale: (tale.by_hand(1, 1), tale.ask(1, 1, "success", nonce="a")),
+        lambda tale: tale.by_hand(1, 1).ask(1, 1, "success", nonce="a"),
     ),
     ("a_body_begins_once_a_run", "began 2 times in run 1", lambda tale: tale.body(1, 1, "g")),
     (
@@ -203,7 +211,7 @@ PLANTED: list[tuple[str, str, Callable[[Tale], object]]] = [
     (
         "what_is_held_begins_no_more",
         "began 3 times, and was retried 1 times",
-        lambda tale: (tale.claim(3, 4), tale.body(3, 4, "g", None)),
+        lambda tale: tale.claim(3, 4).body(3, 4, "g", None),
     ),
     (
         "a_retry_respects_its_count",
@@ -214,21 +222,21 @@ PLANTED: list[tuple[str, str, Callable[[Tale], object]]] = [
         "a_retry_respects_its_count",
         "was given up after failure 1",
         lambda tale: (
-            tale.launch(4, attempts=1),
-            tale.claim(4, 1),
-            tale.body(4, 1, "g", "raised"),
-            tale.ask(4, 1, "error", nonce="g", failures=1),
-            tale.store(4, "error", 1, "g"),
+            tale.launch(4, attempts=1)
+            .claim(4, 1)
+            .body(4, 1, "g", "raised")
+            .ask(4, 1, "error", nonce="g", failures=1)
+            .store(4, "error", 1, "g")
         ),
     ),
     (
         "a_retry_respects_its_count",
         "had its failure 1 2 times",
         lambda tale: (
-            tale.launch(4, attempts=3),
-            tale.ask(4, 1, "pending", failures=1),
-            tale.ask(4, 2, "pending", failures=1),
-            tale.store(4, "held", 2),
+            tale.launch(4, attempts=3)
+            .ask(4, 1, "pending", failures=1)
+            .ask(4, 2, "pending", failures=1)
+            .store(4, "held", 2)
         ),
     ),
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,6 +27,8 @@ class Watch:
         self._claims: dict[int, set[tuple[int, int]]] = defaultdict(set)
         self._rescues: dict[str, tuple[int, int]] = {}
         self._rescued: set[tuple[int, int]] = set()
+        self._outcomes: set[str] = set()
+        self._refused: Counter[int] = Counter()
 
     def look(self) -> Sequence[AnyEvent]:
         """Read on; answer all that has been read."""
@@ -43,6 +45,10 @@ class Watch:
                     self._rescues[key] = task, run
                 case Answered(key=key, answer="accepted") if key in self._rescues:
                     self._rescued.add(self._rescues[key])
+                case Asked(guard="holder", key=key):
+                    self._outcomes.add(key)
+                case Answered(key=key, answer="refused", pid=pid) if key in self._outcomes:
+                    self._refused[pid] += 1
         return self.events
 
     def is_at_work(self, pid: int) -> bool:
@@ -55,3 +61,8 @@ class Watch:
         """How many tasks that this process had claimed were rescued and are run again."""
         self.look()
         return len(self._claims[pid] & self._rescued)
+
+    def refused(self, pid: int) -> int:
+        """How many outcomes this process was refused."""
+        self.look()
+        return self._refused[pid]

@@ -1,0 +1,137 @@
+"""Each safeguard is missed when it is gone: one line of a copy of the packages is changed, and a test fails.
+
+The tests run in a process of their own that finds the copy before what is installed, and says so.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pytest
+
+from tests.architecture.tree import ROOT
+
+PACKAGES: Final = ("kapusta-core", "kapusta-memory", "kapusta-sqlalchemy")
+CORE: Final = "kapusta-core/src/kapusta"
+SQLITE: Final = "kapusta-sqlalchemy/src/kapusta_sqlalchemy/_dialects/_sqlite"
+LAWS: Final = "tests/contract/test_sqlite.py::TestSQLite"
+
+RUNNER: Final = """
+import sys
+import kapusta, kapusta_memory, kapusta_sqlalchemy
+print("imported", *(package.__path__[0] for package in (kapusta, kapusta_memory, kapusta_sqlalchemy)), flush=True)
+import pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+class Mutant(NamedTuple):
+    """A line that becomes another, once in its file, and the quickest test that notices."""
+
+    file: str
+    line: str
+    becomes: str
+    test: str
+
+
+MUTANTS: Final = {
+    "the fence removed": Mutant(
+        f"{SQLITE}/_changing.py",
+        "WHERE task.id = change.id AND task.run = change.run AND CASE change.guard",
+        "WHERE task.id = change.id AND CASE change.guard",
+        f"{LAWS}::test_the_answer_to_a_run_that_was_lost_is_refused_once_there_is_another",
+    ),
+    "rescue by age": Mutant(
+        f"{SQLITE}/_changing.py",
+        "WHEN 'expired' THEN task.status = 'started' AND task.lease_end + task.lease / {RESCUE_AFTER} < store.now",
+        "WHEN 'expired' THEN task.status = 'started' AND task.started + task.lease * 4 / {RESCUE_AFTER} < store.now",
+        f"{LAWS}::test_a_renewed_lease_has_not_expired",
+    ),
+    "already removed": Mutant(
+        f"{SQLITE}/_changing.py",
+        "return ChangeAnswer.already if id in already else ChangeAnswer.refused",
+        "return ChangeAnswer.refused",
+        f"{LAWS}::test_a_repeated_settlement_is_already_there",
+    ),
+    "renewal without run": Mutant(
+        f"{SQLITE}/_changing.py",
+        "WHERE task.id = held.id AND task.run = held.run AND task.status = 'started' AND task.worker = ?",
+        "WHERE task.id = held.id AND task.status = 'started' AND task.worker = ?",
+        f"{LAWS}::test_a_lease_of_another_run_or_worker_is_lost",
+    ),
+    "id_in_use answered as again": Mutant(
+        f"{SQLITE}/_adding.py",
+        "return AddOutcome.again if tokens.get(task.id) == task.token else AddOutcome.id_in_use",
+        "return AddOutcome.again",
+        f"{LAWS}::test_an_id_under_another_token_is_in_use",
+    ),
+    "the keeper on the loop": Mutant(
+        f"{CORE}/_worker/__init__.py",
+        "apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself",
+        "apart = False",
+        "tests/worker/test_leases.py::test_a_blocked_loop_costs_no_lease",
+    ),
+    "unshielded settlement": Mutant(
+        f"{CORE}/_store.py",
+        "return await answer",
+        "return await call",
+        "tests/core/test_store.py::test_cancelling_whoever_waits_leaves_the_call_running",
+    ),
+}
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A copy of the packages, to be changed."""
+    for package in PACKAGES:
+        source = Path(package) / "src"
+        shutil.copytree(
+            ROOT / "packages" / source, tmp_path / source, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    return tmp_path
+
+
+def ran(copy: Path, *tests: str) -> tuple[int, str]:
+    """What pytest answers, and says, to these tests on the copy."""
+    sources = [str(copy / package / "src") for package in PACKAGES]
+    ran = subprocess.run(
+        [sys.executable, "-c", RUNNER, "-q", "-p", "no:cacheprovider", "--timeout=12", *tests],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sources), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert ran.stdout.startswith(f"imported {sources[0]}/kapusta {sources[1]}/"), ran.stdout
+    return ran.returncode, ran.stdout
+
+
+def test_the_copy_as_it_is_passes(copy: Path) -> None:
+    """What fails below fails for the one line."""
+    code, said = ran(copy, *(mutant.test for mutant in MUTANTS.values()))
+
+    assert code == pytest.ExitCode.OK, said
+    assert f"{len(MUTANTS)} passed" in said
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
+def test_a_safeguard_that_is_gone_is_missed(mutant: Mutant, copy: Path) -> None:
+    """The named test fails, and fails because it checks: nothing is broken by the change itself."""
+    file = copy / mutant.file
+    source = file.read_text(encoding="utf-8")
+    assert source.count(mutant.line) == 1, f"{mutant.file} is not what it was: {mutant.line}"
+    file.write_text(source.replace(mutant.line, mutant.becomes), encoding="utf-8")
+
+    code, said = ran(copy, mutant.test)
+
+    assert code == pytest.ExitCode.TESTS_FAILED, said
+    assert "1 failed" in said
+    assert "SyntaxError" not in said
+    assert "OperationalError" not in said
