@@ -53,6 +53,13 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+def chaos(session: nox.Session) -> None:
+    """Attack real workers on real databases for a while; `nox -s chaos -- --minutes 30 --seed 7 --engine mariadb`."""
+    install(session, *editable(testing=True), *TEST_TOOLS)
+    session.run("python", "-m", "tests.chaos", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and layout; `nox -s lint -- --fix` mends what can be mended."""
     install(session, "ruff")
