@@ -125,6 +125,7 @@ def said_by(answer: BaseCRUD | KapustaError) -> str:
 @example(f"postgresql://u:{PASSWORD}@host:port/db")
 @example(f"postgresql://u:a@{PASSWORD}@host:port/db")
 @example(f"postgresql:/u:a/{PASSWORD}@host")
+@example(f"postgresql:/{PASSWORD}@host")
 @example(f"u:{PASSWORD}@host://x")
 @example(f"sqlite://u:{PASSWORD}@/x")
 def test_a_password_is_in_no_error(url: str) -> None:

@@ -23,6 +23,8 @@ def masked(url: str) -> str:
     credentials, at, place = rest.rpartition("@")
     if at:
         user, colon, _ = credentials.partition(":")
+        if not colon and not scheme.endswith("//"):
+            user = "***"  # what we took for the scheme may be the user
         rest = f"{user}{':***' if colon else ''}@{place}"
     elif scheme and not _NO_USER.match(rest):
         user, colon, _ = rest.partition(":")  # its host was forgotten
