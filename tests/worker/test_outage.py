@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from kapusta import TaskStatus
-from kapusta.backend import Change, ClaimRequest, TaskExecutionMode
+from kapusta.backend import Change, ClaimRequest, StoredTask, TaskExecutionMode, TaskQuery
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
 from tests.worker.stored import stored
 
@@ -174,6 +176,54 @@ async def test_a_lost_claim_is_given_back_by_a_shutdown_too(
     await store.startup()
 
     assert (await stored(store.crud, handle)).status is TaskStatus.pending
+
+
+class SlowToFind(ScriptedCRUD):
+    """Its answers to `find_tasks` take a while: until *meanwhile* is over."""
+
+    meanwhile: Callable[[], Awaitable[object]] | None = None
+
+    async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        """Find tasks, and tell later."""
+        found = await super().find_tasks(query)
+        if self.meanwhile is not None and TaskStatus.started in (query.statuses or ()):
+            meanwhile, self.meanwhile = self.meanwhile, None
+            await meanwhile()
+        return found
+
+
+async def test_what_ends_while_a_lost_claim_is_looked_for_is_not_given_back(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A body that ends between the look and its answer was no lost claim: nothing more is said of it."""
+    store = SlowToFind(in_memory())
+    kapusta = make_kapusta(store)
+    may_end = asyncio.Event()
+    task = kapusta.register_task(may_end.wait, name="task", timeout=None)
+    await kapusta.startup()
+    handle = await task.launch()
+    await eventually(
+        lambda: any(it.operation == "claim_tasks" and it.answer.tasks for it in store.script.calls), "runs"
+    )
+
+    async def let_it_end() -> None:
+        may_end.set()
+        await handle.result(timeout=20)
+
+    store.meanwhile = let_it_end
+    store.script.lose_replies = ["claim_tasks"]
+    other = await task.launch()
+    await other.result(timeout=20)
+
+    said = [
+        change.reason
+        for call in store.script.calls
+        if call.operation == "change_tasks"
+        for change in call.asked
+        if change.id == handle
+    ]
+    assert said == [None]
+    assert (await stored(kapusta, other)).run == 2
 
 
 async def test_a_settlement_whose_reply_was_lost_counts_once(

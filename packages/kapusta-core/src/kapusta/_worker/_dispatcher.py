@@ -165,11 +165,17 @@ class Dispatcher:
     async def _give_back_unknown(self) -> None:
         """Release what was claimed by a claim whose reply was lost: nobody has begun it, nobody will."""
         after = 0
-        while found := await self._store.find(
-            TaskQuery(statuses=frozenset({TaskStatus.started}), after_id=after, limit=500)
-        ):
+        while True:
+            # From before the question: what ends while the answer is on its way is not known any more when it comes.
+            known = {(run.task.id, run.task.run) for run in self._running}
+            found = await self._store.find(
+                TaskQuery(statuses=frozenset({TaskStatus.started}), after_id=after, limit=500)
+            )
+            if not found:
+                return
             for task in found:
-                if task.worker == self._worker and not self._running.knows(task.id, task.run):
+                mine = task.worker == self._worker and (task.id, task.run) not in known
+                if mine and not self._running.knows(task.id, task.run):
                     self._logger.info("Task %s is released: the reply to its claim was lost", task.id)
                     await self._settler.settle(released(task, "the reply to its claim was lost"))
             after = found[-1].id
