@@ -101,11 +101,16 @@ class UniqueKeyLaws:
             "\U0001f96c",
         ]
 
-        outcomes = await add(store, *(keyed(key) for key in keys))
-        repeated = await add(store, *(keyed(key) for key in keys))
+        tasks = [keyed(key) for key in keys]
+        outcomes = await add(store, *tasks)
+        repeated = await store.add_tasks([keyed(key) for key in keys])
+        alone = await add(store, keyed("ORDER-7"))
 
         assert outcomes == [AddOutcome.new] * len(keys)
-        assert repeated == [AddOutcome.key_in_use] * len(keys)
+        assert [(added.id, added.outcome) for added in repeated] == [
+            (task.id, AddOutcome.key_in_use) for task in tasks
+        ]
+        assert alone == [AddOutcome.new]
 
     @law
     async def test_the_launch_that_took_a_key_can_be_repeated(self, stage: Stage) -> None:

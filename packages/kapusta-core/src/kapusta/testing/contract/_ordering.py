@@ -114,10 +114,13 @@ class OrderingLaws:
     async def test_few_slots_go_to_the_first_in_order(self, stage: Stage) -> None:
         """With fewer slots than due tasks, those that are first in order are taken, across names and queues.
 
+        So they are where hundreds of a lower priority have waited for longer.
+
         If it fails: the limit is applied before the order, or to each name or queue by itself.
         """
         store = await stage.open()
         names = frozenset("abcd")
+        await store.add_tasks([task(name="a", priority=-1) for _ in range(300)])
         new = [task(name=name, queue=queue) for name in sorted(names) for queue in "wxyz"]
         new = [each.replace(priority=priority * 7 % 16) for priority, each in enumerate(new)]
         await store.add_tasks(new)
