@@ -35,5 +35,7 @@ async def patiently(dialect: Dialect, operation: str, attempt: Callable[[], Awai
             if trouble is None:
                 raise
             if not trouble.passes or _clock.monotonic() - begun > _PATIENCE:
-                raise StoreUnavailableError(operation=operation, problem=trouble.problem) from error
+                raise StoreUnavailableError(
+                    operation=operation, problem=trouble.problem, busy=trouble.passes
+                ) from error
         await _clock.sleep(_PAUSE * random.random())  # noqa: S311 - it spreads writers, it hides nothing

@@ -35,10 +35,14 @@ class StillStartedError(KapustaError, RuntimeError):
 
 
 class StoreUnavailableError(StoreError, ConnectionError):
-    """The store did not answer, or answered that it cannot now; asking again is safe."""
+    """The store did not answer, or answered that it cannot now; asking again is safe.
 
-    def __init__(self, *, operation: str, problem: str) -> None:
-        self.operation, self.problem = operation, problem
+    Attributes:
+        busy: whether it is within reach, and another writer was in the way for too long.
+    """
+
+    def __init__(self, *, operation: str, problem: str, busy: bool = False) -> None:
+        self.operation, self.problem, self.busy = operation, problem, busy
         super().__init__(f"The store did not carry out {operation}: {problem}. Is it up and reachable?")
 
 

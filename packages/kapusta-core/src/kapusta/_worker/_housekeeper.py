@@ -15,6 +15,7 @@ from .._options import Policy
 from .._outcomes import overdue, rescued
 from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
 from .._store import Store
+from ._changing import change_apart
 from ._supervisor import Failures
 
 PAGE: Final = 100
@@ -72,16 +73,16 @@ class Rescuer:
         guards = {Guard.overdue}
         if self._store.reach >= self._lease.total_seconds():
             guards.add(Guard.expired)
-        after = 0
+        after, kept = 0, None
         while found := await self._store.find(
             TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
         ):
             changes = [self._decide(task) for task in found]
-            answers = await self._store.change(changes)
+            answers, trouble = await change_apart(self._store, changes)
             done = [
                 change
                 for change, answer in zip(changes, answers, strict=True)
-                if answer.answer is ChangeAnswer.accepted
+                if answer is ChangeAnswer.accepted
             ]
             for change in done:
                 self._logger.warning(
@@ -92,9 +93,12 @@ class Rescuer:
                     extra={"task_id": change.id},
                 )
             self._changed(done)
-            if len(found) < PAGE:
-                return
+            kept = kept or trouble
+            if len(found) < PAGE or (kept is not None and not kept.busy):
+                break
             after = found[-1].id
+        if kept is not None:
+            raise kept
 
     @staticmethod
     def _decide(task: StoredTask) -> Change:

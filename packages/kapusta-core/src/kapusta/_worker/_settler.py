@@ -11,6 +11,7 @@ from typing import Final
 from .._errors import StoreUnavailableError
 from .._records import Change, ChangeAnswer
 from .._store import Store
+from ._changing import change_apart
 from ._supervisor import Failures
 
 MAX_ROWS: Final = 500
@@ -93,7 +94,7 @@ class Settler:
 
     async def _write(self, batch: Sequence[tuple[Change, asyncio.Future[ChangeAnswer]]]) -> None:
         try:
-            answers = await self._store.change([change for change, _ in batch])
+            answers, trouble = await change_apart(self._store, [change for change, _ in batch])
         except StoreUnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a row does to a store, it is logged with it
@@ -105,9 +106,14 @@ class Settler:
             await self._write(batch[:middle])
             await self._write(batch[middle:])
             return
-        for (_, future), answer in zip(batch, answers, strict=True):
-            self._done(future).set_result(answer.answer)
-        self._settled([change for change, _ in batch])
+        written = []
+        for (change, future), answer in zip(batch, answers, strict=True):
+            if answer is not None:
+                self._done(future).set_result(answer)
+                written.append(change)
+        self._settled(written)
+        if trouble is not None:
+            raise trouble
 
     def _refuse(self, change: Change, future: asyncio.Future[ChangeAnswer], error: Exception) -> None:
         self._logger.error(
