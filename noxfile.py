@@ -35,6 +35,8 @@ TEST_TOOLS = [
     "pip",  # what installs them
     "psycopg[binary]",  # a driver for PostgreSQL that blocks, as callers in threads use
 ]
+# What starts the servers of the tests, where Kapusta is not to be installed.
+SERVER_TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout", "sqlalchemy", "asyncpg", "pymysql"]
 
 
 @nox.session
@@ -92,7 +94,7 @@ def imports(session: nox.Session) -> None:
 @nox.session
 def isolated(session: nox.Session) -> None:
     """Install each built wheel alone, far from this repository, and use it from an empty folder."""
-    install(session, "build", "hatchling", "pip")
+    install(session, "build", "hatchling", "pip", *SERVER_TOOLS)
     scripts = ROOT / "tests" / "isolated"
     with tempfile.TemporaryDirectory(prefix="kapusta-isolated-") as folder:
         away = Path(folder)
@@ -105,6 +107,11 @@ def isolated(session: nox.Session) -> None:
         ]:
             python = bare_environment(session, away / f"{name}-env", wheels, name)
             check_outside(session, python, scripts / script)
+        # The same example on the servers, which are the tests' own.
+        extras = "[postgresql,mysql]"
+        python = bare_environment(session, away / "servers-env", wheels, "kapusta-sqlalchemy", extras)
+        where = {"KAPUSTA_ISOLATED_PYTHON": str(python)}
+        session.run("pytest", "-v", str(scripts / "on_servers.py"), env=where)
         # A stranger's backend, as its author installs it: beside the core's wheel, from its folder.
         python = bare_environment(session, away / "stranger-env", wheels, "kapusta-core")
         session.run(
@@ -157,13 +164,13 @@ def build_distributions(session: nox.Session, target: Path) -> None:
         session.run("python", "-m", "build", *words, silent=True)
 
 
-def bare_environment(session: nox.Session, folder: Path, wheels: Path, name: str) -> Path:
+def bare_environment(session: nox.Session, folder: Path, wheels: Path, name: str, extras: str = "") -> Path:
     """Make an environment that holds one wheel and what it asks for, and return its interpreter."""
     session.run("python", "-m", "venv", "--without-pip", str(folder))
     python = folder / "bin" / "python"
     (wheel,) = wheels.glob(f"{name.replace('-', '_')}-*.whl")
     pip = ["python", "-m", "pip", "--python", str(python)]
-    session.run(*pip, "install", "-q", "--find-links", str(wheels), str(wheel))
+    session.run(*pip, "install", "-q", "--find-links", str(wheels), f"{wheel}{extras}")
     session.run(*pip, "list")
     return python
 
