@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -17,12 +18,14 @@ class Proxy:
         target: host and port that new connections lead to.
         port: where it listens, on 127.0.0.1.
         accepted: how many connections it has accepted so far.
+        delivered: how many bytes of answers it has delivered so far.
     """
 
     def __init__(self, host: str, port: int) -> None:
         self.target = host, port
         self.port = 0
         self.accepted = 0
+        self.delivered = 0
         self._server: asyncio.Server | None = None
         self._pipes: set[_Pipe] = set()
         self._flows = asyncio.Event()
@@ -71,6 +74,11 @@ class Proxy:
         """Deliver again, first of all what was held."""
         self._flows.set()
 
+    def strand(self) -> None:
+        """Deliver nothing more on the connections that are open, ever: as where a firewall has forgotten them."""
+        for pipe in self._pipes:
+            pipe.is_stranded = True
+
     async def cut(self) -> None:
         """Drop what is open, and refuse what comes: the server is not there."""
         await self.refuse()
@@ -113,6 +121,8 @@ class Proxy:
         while True:
             request = await _read(reader)
             await self._flows.wait()
+            if pipe.is_stranded:
+                continue
             for loss in self._losses:
                 if pipe.loss is None and loss.to in request:
                     pipe.loss = loss
@@ -127,11 +137,14 @@ class Proxy:
         while True:
             answer = await _read(server)
             await self._flows.wait()
+            if pipe.is_stranded:
+                continue
             if pipe.loss is not None:
                 pipe.loss.happened.set()
                 raise _EndOfStream
             pipe.client.write(answer)
             await pipe.client.drain()
+            self.delivered += len(answer)
 
 
 class _EndOfStream(Exception):  # noqa: N818 - it is no error
@@ -153,6 +166,7 @@ class _Pipe:
         self._task, self.client = task, client
         self.upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self.loss: _Loss | None = None
+        self.is_stranded = False
 
     def break_off(self) -> asyncio.Task[None]:
         self._task.cancel()
@@ -164,7 +178,8 @@ class _Pipe:
             end = writer.get_extra_info("socket")
             if end is not None:
                 # Whoever waits for an answer learns at once, by a reset, that there is none.
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+                with suppress(OSError):  # of a client that has been killed there is nothing left to reset
+                    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             writer.transport.abort()
 
 
