@@ -1,4 +1,4 @@
-"""The long run: `python -m tests.chaos --minutes 30 --seed N [--engine sqlite|postgresql|mariadb]`."""
+"""The long runs: `python -m tests.chaos [--minutes 30 | --outage] [--seed N] [--engine sqlite|postgresql|mariadb]`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tests.chaos.engines import ENGINES
 from tests.chaos.figures import Figures, table
+from tests.chaos.outage import Outage, outage
 from tests.chaos.run import Plan, run
 
 
@@ -23,24 +24,33 @@ def main(words: list[str]) -> int:
     parser.add_argument(
         "--engine", choices=sorted(ENGINES), action="append", help="only this one; may be repeated"
     )
+    parser.add_argument("--outage", action="store_true", help="instead: a minute without the store, once")
     parser.add_argument("--keep", action="store_true", help="keep the history though nothing is wrong")
     options = parser.parse_args(words)
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
 
-    by_engine: dict[str, Figures] = {}
+    columns: dict[str, list[tuple[str, str]]] = {}
+    wrong = 0
     for name in options.engine or list(ENGINES):
         folder = Path(tempfile.mkdtemp(prefix=f"kapusta-chaos-{name}-"))
-        outcome = asyncio.run(run(Plan(engine=name, seed=seed, seconds=60 * options.minutes), folder))
-        by_engine[name] = outcome.figures
-        for violation in outcome.figures.violations:
+        found = asyncio.run(_one(name, seed, folder, None if options.outage else options.minutes))
+        columns[name] = found.lines()
+        wrong += len(found.violations)
+        for violation in found.violations:
             print(violation)
-        if outcome.figures.violations or options.keep:
+        if found.violations or options.keep:
             print(f"{name}: seed {seed}, history in {folder}", flush=True)
         else:
             shutil.rmtree(folder)
-    print(table(by_engine))
-    return 1 if any(figures.violations for figures in by_engine.values()) else 0
+    print(table(columns))
+    return 1 if wrong else 0
+
+
+async def _one(name: str, seed: int, folder: Path, minutes: float | None) -> Figures | Outage:
+    if minutes is None:
+        return await outage(name, seed, folder)
+    return (await run(Plan(engine=name, seed=seed, seconds=60 * minutes), folder)).figures
 
 
 if __name__ == "__main__":

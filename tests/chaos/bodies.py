@@ -68,9 +68,13 @@ def _end(nonce: str, *, fails: bool) -> str:
 async def wait(serial: int, orders: Orders, task: int = 0, run: int = 0, failures: int = 0) -> str:
     """Take so long, and fail at the first so many attempts."""
     nonce = _begin(task, run, 0.0 if orders.hold else time.monotonic() + orders.seconds)
-    await asyncio.sleep(orders.seconds / 2)
-    snare().pass_through("running")
-    await asyncio.sleep(orders.seconds / 2)
+    try:
+        await asyncio.sleep(orders.seconds / 2)
+        snare().pass_through("running")
+        await asyncio.sleep(orders.seconds / 2)
+    except asyncio.CancelledError:
+        journal().write(Ended(nonce=nonce, how="stopped"), forced=True)
+        raise
     return _end(nonce, fails=failures < orders.failing)
 
 
@@ -125,7 +129,7 @@ def register(kapusta: Kapusta, *, children: bool = True) -> dict[str, Task[..., 
             kind.mode,
             name=name,
             **{
-                "timeout": None if kind.mode == "sync" else 20,
+                "timeout": None if kind.mode == "sync" else 300,
                 "backoff": 0.2,
                 "max_crashes": 6,
                 **kind.options,

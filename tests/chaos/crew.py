@@ -13,7 +13,7 @@ from typing import Final
 from tests.architecture.tree import ROOT
 from tests.chaos.bodies import FOLDER
 from tests.chaos.engines import Engine
-from tests.chaos.proxy import Proxy
+from tests.servers.proxy import Proxy
 
 _PAUSE: Final = 0.3
 """Seconds until a worker that has ended, for whatever reason, is started again."""

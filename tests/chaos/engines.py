@@ -42,8 +42,17 @@ class Engine:
 
     async def restart(self) -> None:
         """Crash it, and return when it serves again."""
+        await self.crash()
+        await self.recover()
+
+    async def crash(self) -> None:
+        """Crash it, and return when it is gone."""
         assert self.server is not None
         await asyncio.to_thread(self.server.crash, CRASH[self.name])
+
+    async def recover(self) -> None:
+        """Start it again after a crash, and return when it serves."""
+        assert self.server is not None
         left = [self.server.folder / "data" / "postmaster.pid", self.server.folder / "pid"]
         await asyncio.to_thread(self.server.start_again, *left)
 

@@ -15,8 +15,8 @@ from tests.chaos.crew import Member
 from tests.chaos.engines import Engine
 from tests.chaos.history import Death, Fault, Journal
 from tests.chaos.phases import PHASES, POINTS
-from tests.chaos.proxy import Proxy
 from tests.chaos.watch import Watch
+from tests.servers.proxy import Proxy
 from tests.worker.eventually import eventually
 
 _PATIENCE: Final = 25.0
@@ -87,9 +87,9 @@ class Faults:
         while not all(task.done() for task in while_these):
             await asyncio.wait(while_these, timeout=self._chance.uniform(1, 4) * self.lease)
             if self._chance.random() < 1 / 2:
-                proxy.cut()
+                await proxy.drop()
                 continue
-            proxy.swallow()
+            proxy.hold()
             await asyncio.sleep(self._chance.uniform(0.2, 2) * self.lease)
             proxy.flow()
 
@@ -141,17 +141,22 @@ class Faults:
     async def _drop(self, member: Member) -> None:
         assert member.proxy is not None
         for _ in range(self._chance.randint(1, 4)):
-            self._note("drop", f"{member.proxy.cut()} connections")
+            self._note("drop", f"{member.proxy.open} connections")
+            await member.proxy.drop()
             await asyncio.sleep(self._chance.uniform(0, 0.3))
 
     async def _black_hole(self, member: Member) -> None:
+        """For a while nothing arrives; after it, what was sent is late, or lost, or its connection is dead and open."""
         assert member.proxy is not None
-        self._note("black hole")
-        member.proxy.swallow()
+        after = self._chance.choice(["late", "lost", "never"])
+        self._note("black hole", after)
+        member.proxy.hold()
         try:
             await asyncio.sleep(self._chance.uniform(0.2, 3) * self.lease)
-            if self._chance.random() < 1 / 2:
-                member.proxy.cut()
+            if after == "lost":
+                await member.proxy.drop()
+            if after == "never":
+                member.proxy.strand()
         finally:
             member.proxy.flow()
 

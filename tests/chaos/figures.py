@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -91,9 +92,20 @@ def twice(history: History) -> int:
     return sum(max(0, count - 1 - wanted[task]) for task, count in begun.items())
 
 
-def table(by_engine: dict[str, Figures]) -> str:
+def overlaps(history: History) -> int:
+    """Bodies that began while an earlier one of the same task had not ended; where no process was killed."""
+    count = 0
+    latest: dict[int, float] = {}
+    for body in sorted(history.bodies, key=lambda it: it.began.at):
+        task = body.began.task
+        count += body.began.at < latest.get(task, 0.0)
+        latest[task] = max(latest.get(task, 0.0), math.inf if body.ended is None else body.ended)
+    return count
+
+
+def table(by_engine: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     """One column per engine, as Markdown."""
-    columns = {engine: dict(figures.lines()) for engine, figures in by_engine.items()}
+    columns = {engine: dict(lines) for engine, lines in by_engine.items()}
     longest = max(columns.values(), key=len)
     names = list(dict.fromkeys([*longest, *(name for lines in columns.values() for name in lines)]))
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]

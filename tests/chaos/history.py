@@ -12,9 +12,11 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
+
+E = TypeVar("E")
 
 SEGMENT: Final = 16 << 10
 LIMIT: Final = 2 * SEGMENT
@@ -105,7 +107,7 @@ class Began(Event, frozen=True, kw_only=True):
 
 
 class Ended(Event, frozen=True, kw_only=True):
-    """A body is about to return, or to raise."""
+    """A body is about to return or to raise, or was stopped: *how* says which."""
 
     nonce: str
     how: str
@@ -216,6 +218,7 @@ class Body(msgspec.Struct, frozen=True, kw_only=True):
 
     began: Began
     how: str | None = None
+    ended: float | None = None
 
 
 class History(msgspec.Struct, frozen=True, kw_only=True):
@@ -236,29 +239,32 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, events: Iterable[AnyEvent]) -> History:
         """Put together what belongs together."""
-        found: dict[type, list[AnyEvent]] = {}
-        for event in events:
-            found.setdefault(type(event), []).append(event)
-        answers: dict[str, Answered] = {it.key: it for it in found.get(Answered, ())}  # type: ignore[union-attr, misc]
-        ends: dict[str, str] = {it.nonce: it.how for it in found.get(Ended, ())}  # type: ignore[union-attr, misc]
-        writes = [
-            Write(
-                asked=asked,  # type: ignore[arg-type]
-                answer=answers[asked.key].answer if asked.key in answers else None,  # type: ignore[union-attr]
-                answered=answers[asked.key].at if asked.key in answers else None,  # type: ignore[union-attr]
-            )
-            for asked in found.get(Asked, ())
-        ]
-        bodies = [Body(began=it, how=ends.get(it.nonce)) for it in found.get(Began, ())]  # type: ignore[union-attr, arg-type]
+        events = list(events)
+        answers = {it.key: it for it in _only(Answered, events)}
+        ends = {it.nonce: it for it in _only(Ended, events)}
         return cls(
-            launches=found.get(Launch, ()),  # type: ignore[arg-type]
-            stored=found.get(Stored, ()),  # type: ignore[arg-type]
-            claims=found.get(Claim, ()),  # type: ignore[arg-type]
-            writes=writes,
-            bodies=bodies,
-            deaths=found.get(Death, ()),  # type: ignore[arg-type]
-            faults=found.get(Fault, ()),  # type: ignore[arg-type]
+            launches=_only(Launch, events),
+            stored=_only(Stored, events),
+            claims=_only(Claim, events),
+            writes=[_write(asked, answers.get(asked.key)) for asked in _only(Asked, events)],
+            bodies=[_body(began, ends.get(began.nonce)) for began in _only(Began, events)],
+            deaths=_only(Death, events),
+            faults=_only(Fault, events),
         )
+
+
+def _only(kind: type[E], events: Sequence[object]) -> list[E]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def _write(asked: Asked, answered: Answered | None) -> Write:
+    if answered is None:
+        return Write(asked=asked)
+    return Write(asked=asked, answer=answered.answer, answered=answered.at)
+
+
+def _body(began: Began, ended: Ended | None) -> Body:
+    return Body(began=began) if ended is None else Body(began=began, how=ended.how, ended=ended.at)
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):

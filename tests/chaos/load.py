@@ -27,9 +27,11 @@ class Load:
         rate: how many launches there are in a second.
     """
 
-    def __init__(self, url: str, journal: Journal, chance: random.Random, *, rate: float) -> None:
+    def __init__(
+        self, url: str, journal: Journal, chance: random.Random, *, rate: float, only: str | None = None
+    ) -> None:
         self._journal, self._chance = journal, chance
-        self.rate = rate
+        self.rate, self._only = rate, only
         crud = RecordingCRUD(AlchemyCRUD(url), journal, Snare(journal))
         self._kapusta = Kapusta(crud, store_timeout=3)
         self._tasks: dict[str, Task[..., Any]] = register(self._kapusta)
@@ -38,9 +40,12 @@ class Load:
         self._sending: set[asyncio.Task[None]] = set()
         self._problems: list[BaseException] = []
 
-    async def go_on(self, over: asyncio.Event) -> None:
-        """Launch, cancel and retry until it is over, and then until the last answer is there."""
+    async def startup(self) -> None:
+        """Open the store."""
         await self._kapusta.crud.startup()
+
+    async def go_on(self, over: asyncio.Event) -> None:
+        """Launch, cancel and retry until it is over, and then until the last answer is there; ends with a shutdown."""
         try:
             while not over.is_set():
                 self._send(self._launch())
@@ -58,6 +63,10 @@ class Load:
         if self._problems:
             raise self._problems[0]
 
+    async def launch(self, name: str, seconds: float) -> None:
+        """One task that just takes its time."""
+        await self._store_one(name, Orders(seconds=seconds, failing=0, hold=False), attempts=0, insists=True)
+
     def _send(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._sending.add(task)
@@ -71,22 +80,27 @@ class Load:
     async def _launch(self) -> None:
         chance = self._chance
         (name,) = chance.choices(list(KINDS), [kind.weight for kind in KINDS.values()])
-        attempts = chance.choice([0, 0, 1, 3])
-        hold = chance.random() < 1 / 3
         seconds = round(chance.uniform(0, KINDS[name].longest), 3)
-        orders = Orders(seconds=seconds, failing=chance.choice([0, 0, 1, 2]), hold=hold)
-        insists = chance.random() < 1 / 2
+        orders = Orders(seconds=seconds, failing=chance.choice([0, 0, 1, 2]), hold=chance.random() < 1 / 3)
+        attempts, insists = chance.choice([0, 0, 1, 3]), chance.random() < 1 / 2
+        if self._only is not None:
+            name, orders = self._only, Orders(seconds=0, failing=0, hold=False)
+        handle = await self._store_one(name, orders, attempts=attempts, insists=insists)
+        if handle is not None and self._only is None:
+            self._known = [*self._known[-_KNOWN:], handle]
+
+    async def _store_one(self, name: str, orders: Orders, *, attempts: int, insists: bool) -> int | None:
         self._serial += 1
         serial = self._serial
         task = self._tasks[name].with_options(
-            max_retry_attempts=attempts, on_crash="hold" if hold else "retry"
+            max_retry_attempts=attempts, on_crash="hold" if orders.hold else "retry"
         )
-        self._journal.write(Launch(serial=serial, name=name, attempts=attempts, hold=hold))
+        self._journal.write(Launch(serial=serial, name=name, attempts=attempts, hold=orders.hold))
         handle = await _insisting(task.launch(serial=serial, orders=orders), insists=insists)
         if handle is None:
-            return
+            return None
         self._journal.write(Stored(serial=serial, task=int(handle)))
-        self._known = [*self._known[-_KNOWN:], int(handle)]
+        return int(handle)
 
     async def _lay_hands_on(self, task_id: int) -> None:
         handle = self._kapusta.handle(task_id)

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from kapusta.backend import StoredTask, TaskQuery, TaskStatus
+from kapusta.backend import BaseCRUD, TaskQuery, TaskStatus
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.chaos.checker import violations
 from tests.chaos.crew import Member
@@ -20,9 +20,9 @@ from tests.chaos.faults import Faults
 from tests.chaos.figures import Figures
 from tests.chaos.history import History, Journal, Reader, Row
 from tests.chaos.load import Load
-from tests.chaos.proxy import Proxy
 from tests.chaos.recording import nonce_in
 from tests.chaos.watch import Watch
+from tests.servers.proxy import Proxy
 from tests.worker.eventually import eventually
 
 LEASE: Final = 2.0
@@ -84,15 +84,15 @@ class _Run:
                     living.create_task(member.live())
                 try:
                     await self._storm()
-                    drained = await self._drain()
+                    took = await drained(self._store, within=self._plan.drain)
                 finally:
                     await asyncio.gather(*(member.stop() for member in self._crew))
-            rows = [_row(task) for task in await self._everything()]
+            rows = await rows_of(self._store)
         finally:
             await self._store.shutdown()
         (self._folder / "rows.json").write_bytes(msgspec.json.format(msgspec.json.encode(rows)))
         history = History.of(self._watch.look())
-        figures = Figures.of(history, rows, violations(history, rows), drained=drained)
+        figures = Figures.of(history, rows, violations(history, rows), drained=took)
         return Outcome(figures=figures, history=history, folder=self._folder)
 
     async def _storm(self) -> None:
@@ -113,38 +113,39 @@ class _Run:
                 restarts = None if end else self._plan.rounds
                 lanes.append(storm.create_task(faults.restart_server(restarts, end)))
             load = Load(url, self._journal, self._chance, rate=self._plan.rate)
+            await load.startup()
             launching = storm.create_task(load.go_on(over))
             await asyncio.wait(lanes)
             over.set()
             await launching
 
-    async def _drain(self) -> float:
-        """Wait until everything has ended, or for so long as it may take; answer how long it took."""
-        began = time.monotonic()
-        underway = TaskQuery(statuses=frozenset({TaskStatus.pending, TaskStatus.started}), limit=1)
 
-        async def is_dry() -> object:
-            return not await self._store.find_tasks(underway)
+async def drained(store: BaseCRUD, *, within: float) -> float:
+    """Wait until everything has ended, or for so long as it may take; answer how long it took."""
+    began = time.monotonic()
+    underway = TaskQuery(statuses=frozenset({TaskStatus.pending, TaskStatus.started}), limit=1)
 
-        with suppress(AssertionError):  # the checker says which tasks are left
-            await eventually(is_dry, "everything has ended", within=self._plan.drain)
-        return time.monotonic() - began
+    async def is_dry() -> bool:
+        return not await store.find_tasks(underway)
 
-    async def _everything(self) -> list[StoredTask]:
-        tasks: list[StoredTask] = []
-        while page := await self._store.find_tasks(
-            TaskQuery(after_id=tasks[-1].id if tasks else 0, limit=500)
-        ):
-            tasks += page
-        return tasks
+    with suppress(AssertionError):  # the checker says which tasks are left
+        await eventually(is_dry, "everything has ended", within=within)
+    return time.monotonic() - began
 
 
-def _row(task: StoredTask) -> Row:
-    return Row(
-        task=task.id,
-        serial=msgspec.json.decode(task.payload)["serial"],
-        status=str(task.status),
-        run=task.run,
-        failures=task.failures,
-        nonce=nonce_in(task.result, task.error),
-    )
+async def rows_of(store: BaseCRUD) -> list[Row]:
+    """All tasks, as the checker wants them."""
+    rows: list[Row] = []
+    while page := await store.find_tasks(TaskQuery(after_id=rows[-1].task if rows else 0, limit=500)):
+        rows += [
+            Row(
+                task=task.id,
+                serial=msgspec.json.decode(task.payload)["serial"],
+                status=str(task.status),
+                run=task.run,
+                failures=task.failures,
+                nonce=nonce_in(task.result, task.error),
+            )
+            for task in page
+        ]
+    return rows

@@ -26,7 +26,7 @@ async def test_nothing_is_lost_in_a_storm(
 
     figures = outcome.figures
     with capsys.disabled():
-        print(f"\nseed {SEED}\n{table({engine: figures})}")
+        print(f"\nseed {SEED}\n{table({engine: figures.lines()})}")
     expected = ON_WORKERS | (OF_A_SERVER if engine != "sqlite" else {"full"})
     assert figures.violations == []
     assert {kind for kind in expected if not figures.faults[kind]} == set()
