@@ -50,7 +50,7 @@ def main(words: list[str]) -> int:
 async def _one(name: str, seed: int, folder: Path, minutes: float | None) -> Figures | Outage:
     if minutes is None:
         return await outage(name, seed, folder)
-    return (await run(Plan(engine=name, seed=seed, seconds=60 * minutes), folder)).figures
+    return (await run(Plan(engine=name, seed=seed, seconds=60 * minutes, workers=4, lanes=3), folder)).figures
 
 
 if __name__ == "__main__":
