@@ -14,6 +14,8 @@ from kapusta_sqlalchemy import AlchemyCRUD
 from kapusta_sqlalchemy._dialects._postgresql import PostgreSQL, _keys
 from kapusta_sqlalchemy._dialects._postgresql._claiming import _CLAIM
 from kapusta_sqlalchemy._dialects._postgresql._sql import Sql
+from kapusta_sqlalchemy._dialects._postgresql._trouble import ConflictError
+from tests.postgresql.asking import WAITING, answered
 from tests.sqlalchemy.records import claim, new, renewal, settled
 
 SYNC = TaskExecutionMode.sync
@@ -189,6 +191,43 @@ async def test_eight_launches_of_one_key_are_one_task(store: AlchemyCRUD, postgr
 
     await asyncio.gather(*(handle.shutdown() for handle in handles))
     assert len(await store.find_tasks(TaskQuery(limit=1_000))) == 40
+
+
+@pytest.mark.parametrize("commits", [True, False])
+async def test_whoever_wants_a_key_that_is_just_being_taken_waits_and_asks_again(
+    admin_of_empty: asyncpg.Connection,
+    store: AlchemyCRUD,
+    admin: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    commits: bool,
+) -> None:
+    """Of two launches of one key the second waits for the first to end: it hears which task has the key, or gets it."""
+    troubles: list[Exception] = []
+    trouble = PostgreSQL.trouble
+
+    def noted(dialect: PostgreSQL, error: Exception) -> object:
+        troubles.append(error)
+        return trouble(dialect, error)
+
+    monkeypatch.setattr(PostgreSQL, "trouble", noted)
+    first, second = (new(unique=UniqueKey(key="slot")) for _ in range(2))
+    taking = admin.transaction()
+    await taking.start()
+    await _keys._add(admin, Sql(store._tables), 0, [first])
+
+    waiting = asyncio.ensure_future(store.add_tasks([second]))
+    await answered(admin_of_empty, WAITING)
+    await (taking.commit() if commits else taking.rollback())
+    [added] = await waiting
+
+    if commits:
+        assert (added.id, added.outcome) == (first.id, "key_in_use")
+        assert {type(error) for error in troubles} == {ConflictError}
+    else:
+        assert (added.id, added.outcome) == (second.id, "new")
+        assert troubles == []
+    assert [task.id for task in await store.find_tasks(TaskQuery())] == [added.id]
 
 
 async def test_a_key_that_is_freed_and_wanted_at_once_goes_to_one(
