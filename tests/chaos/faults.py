@@ -124,13 +124,12 @@ class Faults:
         member.signal(signal.SIGSTOP)
         before, refused = self._watch.robbed(member.pid), self._watch.refused(member.pid)
         try:
-            await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 8 * self.lease)
+            await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 12 * self.lease)
             await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
         finally:
             member.signal(signal.SIGCONT)
-        await _until(
-            lambda: self._watch.refused(member.pid) > refused, "its late answer was refused", self.lease
-        )
+        late = "its late answer was refused"
+        await _until(lambda: self._watch.refused(member.pid) > refused, late, 4 * self.lease)
 
     async def _fill_disk(self, member: Member) -> None:
         self._note("full")

@@ -17,6 +17,7 @@ ON_WORKERS = {"kill", "freeze", *(f"kill {phase}" for phase in PHASES)}
 OF_A_SERVER = {"restart", "drop", "black hole"}
 
 
+@pytest.mark.timeout(300)  # a third of a minute is enough, unless the machine has much else to do
 @pytest.mark.parametrize("engine", sorted(ENGINES))
 async def test_nothing_is_lost_in_a_storm(
     engine: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
