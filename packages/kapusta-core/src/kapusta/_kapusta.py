@@ -80,8 +80,8 @@ class Kapusta:
 
     Raises:
         KapustaValueError: an option has a value that it cannot have.
-        StoreUrlError, BackendNotFoundError, MissingPluginError, DuplicateBackendError: no backend, or two, for
-            this URL.
+        StoreUrlError, BackendNotFoundError, MissingPluginError, DuplicateBackendError, MissingDriverError: no
+            backend, or two, or one without its driver, for this URL.
     """
 
     def __init__(

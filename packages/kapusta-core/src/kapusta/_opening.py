@@ -11,7 +11,7 @@ def opened(crud: object) -> BaseCRUD:
 
     Raises:
         KapustaValueError: it is neither.
-        BackendNotFoundError, MissingPluginError, DuplicateBackendError: see `Plugins.from_url`.
+        BackendNotFoundError, MissingPluginError, DuplicateBackendError, MissingDriverError: see `Plugins.from_url`.
     """
     if isinstance(crud, str):
         from ._plugins import installed

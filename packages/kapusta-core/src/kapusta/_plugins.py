@@ -63,6 +63,7 @@ class Plugins:
             BackendNotFoundError, MissingPluginError: nothing installed provides its scheme.
             DuplicateBackendError: two distributions do.
             BrokenPluginError: what provides it made something else.
+            MissingDriverError: what provides it needs a driver that is not installed.
         """
         scheme, separator, _ = url.partition("://")
         if not separator or not SCHEME.fullmatch(scheme):
