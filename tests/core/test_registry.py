@@ -38,7 +38,7 @@ def spec(name: str, *aliases: str, function: Callable[..., Any] = first) -> Task
 
 def test_a_task_is_found_by_its_name_and_by_its_aliases() -> None:
     """A task that was renamed still runs what is stored under its old name."""
-    registry = Registry()
+    registry = Registry(Codecs())
     invoice = spec("invoice", "bill", "send_bill")
 
     registry.add(invoice)
@@ -63,7 +63,7 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(
     there: TaskSpec, new: TaskSpec, name: str
 ) -> None:
     """Neither of two functions of one name silently replaces the other; the message shows where both are."""
-    registry = Registry()
+    registry = Registry(Codecs())
     registry.add(there)
 
     with pytest.raises(DuplicateTaskError) as caught:
@@ -79,7 +79,7 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(
 @pytest.mark.parametrize("confused", [spec("a", "a"), spec("a", "b", "b")])
 def test_a_task_that_goes_by_one_name_twice_is_refused(confused: TaskSpec) -> None:
     """It is a slip of the pen, and nothing of it is registered."""
-    registry = Registry()
+    registry = Registry(Codecs())
 
     with pytest.raises(DuplicateTaskError):
         registry.add(confused)

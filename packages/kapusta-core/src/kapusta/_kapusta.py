@@ -10,9 +10,8 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
 
-from ._arguments import Arguments, decode_unknown
+from ._arguments import Arguments
 from ._backoff import Backoff
-from ._codec import Codecs
 from ._crud import BaseCRUD
 from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
@@ -22,8 +21,8 @@ from ._launcher import Launcher
 from ._naming import importable, stored_name
 from ._opening import opened
 from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
-from ._pickle_codec import PickleCodec
-from ._records import StoredTask, TaskQuery
+from ._pickle_codec import PickleCodec, codecs_with
+from ._records import TaskQuery
 from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec, is_async_function
@@ -135,10 +134,10 @@ class Kapusta:
             process_environment=process_environment,
         )
         settings = self._settings
-        self._codecs = Codecs(_checked(codec))
-        self._registry = Registry()
+        self._codecs = codecs_with(codec)
+        self._registry = Registry(self._codecs)
         self._store = Store(opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
-        self._client = TaskClient(self._store, self._decode, self._wake)
+        self._client = TaskClient(self._store, self._registry.result_of, self._wake)
         self._launcher = Launcher(
             self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
         )
@@ -362,13 +361,6 @@ class Kapusta:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _decode(self, task: StoredTask) -> Any:
-        spec = self._registry.get(task.name)
-        data = task.result or b""
-        if spec is None:
-            return decode_unknown(self._codecs, data, codec=task.codec, stored_as=task.name)
-        return spec.arguments.decode_result(data, codec=task.codec, stored_as=task.name)
-
     def _change_store(self, crud: BaseCRUD) -> None:
         if self._worker is not None or self._listening is not None:
             raise StillStartedError
@@ -403,14 +395,3 @@ class Kapusta:
     def _report_end(self, listening: asyncio.Task[None]) -> None:
         if not listening.cancelled() and (error := listening.exception()) is not None:
             self.logger.error("The worker ended: %r", error, exc_info=error)
-
-
-def _checked(codec: object) -> PickleCodec | None:
-    if codec is None or isinstance(codec, PickleCodec):
-        return codec
-    raise KapustaValueError(
-        option="codec",
-        value=codec,
-        problem="is no PickleCodec",
-        remedy="Give PickleCodec(secret=...), or nothing for JSON.",
-    )

@@ -9,7 +9,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 
 from ._brief import said
-from ._codec import ForeignBytesError, Label, failing_clearly
+from ._codec import Codecs, ForeignBytesError, Label, failing_clearly
 from ._errors import KapustaValueError
 
 LEAST_SECRET_BYTES: Final = 16
@@ -40,8 +40,9 @@ class PickleCodec:
     keeps_types = True
 
     def __init__(self, *, secret: Secret | Sequence[Secret]) -> None:
-        several = isinstance(secret, Sequence) and not isinstance(secret, (str, bytes))
-        given: Sequence[object] = secret if several else [secret]
+        stated: object = secret
+        is_one = isinstance(stated, (str, bytes)) or not isinstance(stated, Sequence)
+        given: list[object] = [stated] if is_one else [*secret]
         if not given:
             raise _bad_secret("is empty")
         self._secrets = tuple(_key(each) for each in given)
@@ -94,6 +95,22 @@ class PickleCodec:
     def secrets(self) -> list[bytes]:
         """For a child process of the same application, over its own channel."""
         return list(self._secrets)
+
+
+def codecs_with(codec: object) -> Codecs:
+    """The codecs of a Kapusta that was given *codec*.
+
+    Raises:
+        KapustaValueError: it is neither a `PickleCodec` nor ``None``.
+    """
+    if codec is not None and not isinstance(codec, PickleCodec):
+        raise KapustaValueError(
+            option="codec",
+            value=codec,
+            problem="is no PickleCodec",
+            remedy="Give PickleCodec(secret=...), or nothing for JSON.",
+        )
+    return Codecs(codec)
 
 
 def _signature(secret: bytes, body: bytes, label: Label) -> bytes:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from ._arguments import decode_unknown
+from ._codec import Codecs
 from ._errors import DuplicateTaskError
 from ._naming import module_of
+from ._records import StoredTask
 from ._spec import TaskSpec
 
 
 class Registry:
     """Which function runs a stored name; written by whoever registers tasks, in the thread that does."""
 
-    def __init__(self) -> None:
+    def __init__(self, codecs: Codecs) -> None:
+        self._codecs = codecs
         self._by_name: dict[str, TaskSpec] = {}
         self.names: frozenset[str] = frozenset()
         """All names and aliases that a worker with this registry knows."""
@@ -34,6 +39,17 @@ class Registry:
     def get(self, name: str) -> TaskSpec | None:
         """The task that runs what is stored under *name*."""
         return self._by_name.get(name)
+
+    def result_of(self, task: StoredTask) -> Any:
+        """The decoded result of a stored task, whether its function is known here or not.
+
+        Raises:
+            ResultUnreadableError: see `Arguments.decode_result`.
+        """
+        spec, data = self.get(task.name), task.result or b""
+        if spec is None:
+            return decode_unknown(self._codecs, data, codec=task.codec, stored_as=task.name)
+        return spec.arguments.decode_result(data, codec=task.codec, stored_as=task.name)
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(dict.fromkeys(self._by_name.values()))
