@@ -262,6 +262,31 @@ async def test_the_same_key_from_many_at_once_is_taken_once(store: AlchemyCRUD, 
     assert {added.id for (added,) in answers} == {stored.id}
 
 
+@pytest.mark.parametrize("commits", [True, False])
+async def test_whoever_wants_a_key_that_is_just_being_taken_waits_and_asks_again(
+    store: AlchemyCRUD, mysql_url: str, *, commits: bool
+) -> None:
+    """Of two launches of one key the second waits for the first to end: it hears which task has the key, or gets it."""
+    first, second = (new(unique=UniqueKey(key="slot")) for _ in range(2))
+    await store.add_tasks([first])
+    with closing(connect(mysql_url)) as taking, taking.cursor() as cursor:
+        for table in ("task", "unique_key"):
+            cursor.execute(f"CREATE TABLE {table}_apart AS SELECT * FROM kapusta_{table}")
+            cursor.execute(f"DELETE FROM kapusta_{table}")
+        cursor.execute("BEGIN")
+        for table in ("task", "unique_key"):
+            cursor.execute(f"INSERT INTO kapusta_{table} SELECT * FROM {table}_apart")
+
+        waiting = asyncio.ensure_future(store.add_tasks([second]))
+        await _until_waiting(mysql_url)
+        cursor.execute("COMMIT" if commits else "ROLLBACK")
+        [added] = await waiting
+
+    expected = (first.id, "key_in_use") if commits else (second.id, "new")
+    assert (added.id, added.outcome) == expected
+    assert [task.id for task in await store.find_tasks(TaskQuery())] == [added.id]
+
+
 async def test_a_key_that_is_free_again_is_taken_once(store: AlchemyCRUD, other: AlchemyCRUD) -> None:
     """Of many who find the key of a finished task free at the same time, one takes it."""
     for _ in range(5):
