@@ -9,7 +9,7 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,9 @@ from kapusta._codec import Codecs, ForeignBytesError, Label, Role
 from kapusta._errors import UnreadablePayloadError
 from kapusta._executors._messages import Welcome
 from tests.security.bombs import OLD_SECRET, SECRET, Moody, Order, bomb, exploded
+
+if TYPE_CHECKING:
+    from tests.security.bombs import Bomb as Hidden
 
 PAY = Label("pay", Role.arguments)
 BODY = b"the body"
@@ -163,6 +166,36 @@ def test_a_call_arrives_as_it_was_whatever_is_annotated() -> None:
     assert args == (order, (1, 2), {3: None})
     assert [type(each) for each in args] == [Order, tuple, dict]
     assert kwargs == {"kind": frozenset("ab")}
+
+
+class Array:
+    """Compares element by element, as arrays do, so that no ``==`` of it is true or false."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of an array is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]  # as of arrays
+
+
+def test_an_object_need_not_be_comparable() -> None:
+    """What pickle keeps is not compared with what arrives: arrays cannot be."""
+    (value,), _ = arrived(by_pickle().encode((Array(),), {}))
+
+    assert type(value) is Array
+
+
+def annotated(order: Hidden) -> None:
+    """Take what is imported for type checkers alone."""
+
+
+def test_an_annotation_need_not_be_there_at_run_time() -> None:
+    """Since pickle does without it, a type under TYPE_CHECKING is enough."""
+    arguments = by_pickle(annotated)
+
+    assert arguments.decode(arguments.encode((7,), {}), codec="pickle", stored_as="t") == ((7,), {})
 
 
 def test_the_bomb_of_these_tests_goes_off() -> None:

@@ -195,6 +195,22 @@ async def test_an_object_goes_into_a_child_and_comes_out(
     assert (await stored(kapusta, handle)).codec == "pickle"
 
 
+async def test_a_call_in_json_has_its_result_in_json_from_a_child_too(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A child goes by the row, not by what its parent was given."""
+    plain = make_kapusta(in_memory())
+    pickling = make_kapusta(in_memory(), codec=PickleCodec(secret=SECRET))
+    task = plain.register_task(bodies.give_back, "process", name="give")
+    pickling.register_task(bodies.give_back, "process", name="give")
+    await plain.crud.startup()
+    handle = await task.launch([1])
+
+    await pickling.startup()
+
+    assert (await handle.result(timeout=60))["value"] == [1]
+
+
 async def test_the_secret_is_in_nothing_that_others_can_read_of_a_child(
     in_memory: OpenStore, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture
 ) -> None:
