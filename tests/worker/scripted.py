@@ -41,6 +41,7 @@ class Script:
         down: operations that err, nothing done; ``"*"`` for all.
         stuck: operations that never answer, nothing done (but ``shutdown``, which is); ``"*"`` for all.
         lose_replies: operations whose next reply is lost, the work done; each name is used up once.
+        locked: whether a stranger has locked the rows; for backends that ask.
         before: called before each operation with its name and what was asked; may raise.
         calls: what was answered.
         asked: the names of all operations that were asked for, answered or not.
@@ -50,6 +51,7 @@ class Script:
         self.down: set[str] = set()
         self.stuck: set[str] = set()
         self.lose_replies: list[str] = []
+        self.locked = False
         self.before: Callable[[str, Any], object] = lambda operation, asked: None
         self.calls: list[Call] = []
         self.asked: list[str] = []

@@ -163,7 +163,9 @@ class BaseCRUD(ABC):
 
         Settling, retrying, releasing, holding, rescuing and cancelling are all this. See `Change` for what
         is written and `Guard` for what must hold; a task that does not exist is ``refused``. Each change
-        stands alone: a refused one never takes its neighbours along. At most one change per task and call.
+        stands alone: a refused one never takes its neighbours along. At most one change per task and call. Under
+        ``expired`` a row that somebody has locked may be refused instead of waited for: that its worker still has
+        it is likely, and the next look is soon.
 
         ``already`` is the answer to a change under ``holder`` whose ``run`` is both the task's ``run`` and its
         ``settled_run``, and whose ``worker`` is the task's.

@@ -94,6 +94,11 @@ def rescued(task: StoredTask, policy: Policy) -> Change:
     )
 
 
+def untouched(task: StoredTask) -> Change:
+    """Nothing but the question whether it could be rescued now: not while somebody has its row locked."""
+    return Change(id=task.id, run=task.run, guard=Guard.expired, cancel_requested=task.cancel_requested)
+
+
 def unreadable(task: StoredTask, policy: Policy, problem: str) -> Change:
     """This worker cannot turn the stored payload into a call: a crash, whatever ``on_crash`` says."""
     crashes = task.crashes + 1

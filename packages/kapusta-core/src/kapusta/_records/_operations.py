@@ -190,7 +190,7 @@ class RenewAnswer(StrEnum):
 
     Attributes:
         renewed: the lease is extended, even if it had ended, as long as nobody took the task.
-        busy: the row is locked by somebody; the lease counts as held, ask again soon.
+        busy: the row is locked by somebody, and this run's still; the lease counts as held, ask again soon.
         lost: the task is not ``started`` in this run by this worker any more.
     """
 

@@ -12,9 +12,10 @@ import msgspec
 from .._clock import Clock
 from .._enums import TaskStatus
 from .._options import Policy
-from .._outcomes import overdue, rescued
+from .._outcomes import overdue, rescued, untouched
 from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
 from .._store import Store
+from ..types import TaskId
 from ._changing import change_apart
 from ._supervisor import Failures
 
@@ -53,10 +54,11 @@ class Housekeeper:
 
 
 class Rescuer:
-    """Finds tasks whose lease or deadline has passed, decides, and changes them if that still holds; stateless.
+    """Finds tasks whose lease or deadline has passed, decides, and changes them if that still holds.
 
     After an outage every lease may have ended, though its worker is alive and about to renew it: nothing is
-    rescued before the store has been within reach for a whole lease.
+    rescued before the store has been within reach for a whole lease. So it is with one lease whose row was locked:
+    once the lock is gone its worker has until the next look. Written by the housekeeper's loop.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Rescuer:
         logger: logging.Logger,
     ) -> None:
         self._store, self._lease, self._changed, self._logger = store, lease, changed, logger
+        self._locked: set[tuple[TaskId, int]] = set()
 
     async def rescue(self) -> None:
         """Look through all that is due to be rescued or to be overdue, a page at a time."""
@@ -74,16 +77,13 @@ class Rescuer:
         if self._store.reach >= self._lease.total_seconds():
             guards.add(Guard.expired)
         after, kept = 0, None
+        seen: set[tuple[TaskId, int]] = set()
         while found := await self._store.find(
             TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
         ):
             changes = [self._decide(task) for task in found]
             answers, trouble = await change_apart(self._store, changes)
-            done = [
-                change
-                for change, answer in zip(changes, answers, strict=True)
-                if answer is ChangeAnswer.accepted
-            ]
+            done = self._accepted(changes, answers)
             for change in done:
                 self._logger.warning(
                     "Task %s is '%s': %s",
@@ -93,15 +93,30 @@ class Rescuer:
                     extra={"task_id": change.id},
                 )
             self._changed(done)
+            seen.update((task.id, task.run) for task in found)
             kept = kept or trouble
             if len(found) < PAGE or (kept is not None and not kept.busy):
                 break
             after = found[-1].id
         if kept is not None:
             raise kept
+        self._locked &= seen
 
-    @staticmethod
-    def _decide(task: StoredTask) -> Change:
-        return (
-            overdue(task) if task.status is TaskStatus.pending else rescued(task, Policy.read(task.options))
-        )
+    def _decide(self, task: StoredTask) -> Change:
+        if task.status is TaskStatus.pending:
+            return overdue(task)
+        if (task.id, task.run) in self._locked:
+            return untouched(task)
+        return rescued(task, Policy.read(task.options))
+
+    def _accepted(self, changes: Sequence[Change], answers: Sequence[ChangeAnswer | None]) -> list[Change]:
+        """What has been decided and done; what was refused is locked, or has been somebody else's business."""
+        done = []
+        for change, answer in zip(changes, answers, strict=True):
+            if answer is not ChangeAnswer.accepted:
+                self._locked.add((change.id, change.run))
+            elif change.status is None:
+                self._locked.discard((change.id, change.run))
+            else:
+                done.append(change)
+        return done

@@ -18,7 +18,10 @@ from ._supervisor import Failures
 
 RENEWALS_PER_LEASE: Final = 3
 BUSY_AGAIN: Final = 1.0
-"""A lease whose row was locked is asked for again after so many seconds."""
+"""A lease whose row was locked is asked for again after so many seconds, or a sixth of a short lease."""
+
+BUSY_HOLDS: Final = 3
+"""For so many of these, its row's being locked counts as the lease's being held."""
 
 LOOK: Final = 1.0
 """The end of a lease is looked for at least each so many seconds."""
@@ -44,10 +47,15 @@ class LeaseKeeper(Protocol):
 
 
 class LeaseBook:
-    """The leases that are held, and what follows from an answer; written by the keeper's loop."""
+    """The leases that are held, and what follows from an answer; written by the keeper's loop.
+
+    Attributes:
+        busy_again: after so many seconds a lease that was busy is asked for again.
+    """
 
     def __init__(self, lease: float) -> None:
         self._lease = lease
+        self.busy_again = min(BUSY_AGAIN, lease / RENEWALS_PER_LEASE / 2)
         self._held: dict[TaskId, Lease] = {}
 
     def __len__(self) -> int:
@@ -87,7 +95,10 @@ class LeaseBook:
                 continue  # it has ended meanwhile
             if answer.answer is RenewAnswer.renewed:
                 held.safe_until = sent_at + self._lease
-            elif answer.answer is RenewAnswer.lost:
+            elif answer.answer is RenewAnswer.busy:
+                # Whoever has the row locked keeps it from all others, too; how long, is seen by asking again.
+                held.safe_until = max(held.safe_until, sent_at + BUSY_HOLDS * self.busy_again)
+            else:
                 del self._held[renewal.id]
                 stops.append((renewal, StopCause.lease_lost))
                 continue
@@ -122,9 +133,9 @@ class Keeper:
         """Renew for ever, a third of a lease apart."""
         while True:
             await self._held.wait()
-            await self._clock.sleep(min(BUSY_AGAIN, self._every) if failures.in_a_row else self._every)
+            await self._clock.sleep(self._book.busy_again if failures.in_a_row else self._every)
             while await self._renew():
-                await self._clock.sleep(min(BUSY_AGAIN, self._every))
+                await self._clock.sleep(self._book.busy_again)
             failures.succeeded()
 
     async def watch_loop(self, failures: Failures) -> None:

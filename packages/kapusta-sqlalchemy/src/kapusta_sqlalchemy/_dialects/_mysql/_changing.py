@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+from aiomysql import Error  # type: ignore[import-untyped]  # the driver ships no types
 
 from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, Guard, TaskStatus
 
 from ..._rows import to_duration
 from ._session import Session, Statement
 from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, portions
+from ._trouble import LOCKED, code_of
+
+_Rows: TypeAlias = dict[int, Sequence[Any]]
 
 _SETTLED: Final = "settled_run <=> run"
 _GUARDS: Final = {
@@ -25,20 +30,46 @@ _LOCK: Final = f"""
 SELECT id, run, worker, {_SETTLED}, {", ".join(_GUARDS.values())} FROM {{task}} FORCE INDEX (PRIMARY)
 WHERE id IN ({{0}}) ORDER BY id FOR UPDATE"""
 
+# Whoever has locked the row of a lease that has run out may be its own worker's body, in a transaction: nobody waits
+# there, to be the first when the lock is gone. The keeper asks more often.
+_LOCK_AT_ONCE: Final = f"{_LOCK} NOWAIT"
+
 _WRITE: Final = "UPDATE {task} FORCE INDEX (PRIMARY) SET {0} WHERE id IN ({1}) AND run = %s AND {2}"
 
 
 async def change(session: Session, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
     ordered = sorted(changes, key=lambda change: change.id)
+    if any(change.guard is Guard.expired for change in ordered):
+        rows = await _rescue(session, sql, offset, ordered)
+    else:
+        rows = await _carry_out(session, sql, offset, ordered, _LOCK)
+    return [Changed(id=change.id, answer=_answer(change, rows.get(change.id))) for change in changes]
+
+
+async def _rescue(session: Session, sql: Sql, offset: int, changes: Sequence[Change]) -> _Rows:
+    """All at once, or, if one of the rows is locked, one by one without it."""
+    try:
+        return await _carry_out(session, sql, offset, changes, _LOCK_AT_ONCE)
+    except Error as error:
+        if code_of(error) not in LOCKED:
+            raise
+    if len(changes) == 1:
+        return {}
+    return {
+        id: row for change in changes for id, row in (await _rescue(session, sql, offset, [change])).items()
+    }
+
+
+async def _carry_out(session: Session, sql: Sql, offset: int, ordered: Sequence[Change], lock: str) -> _Rows:
+    """Lock, write what holds, and answer the rows as they were found."""
     locking = [
-        (sql.fill(_LOCK, numbers(change.id for change in ordered[start : start + MOST_ROWS])), ())
+        (sql.fill(lock, numbers(change.id for change in ordered[start : start + MOST_ROWS])), ())
         for start in range(0, len(ordered), MOST_ROWS)
     ]
     results = await session.ask(
         now_is(offset), BEGIN, *locking, *_writing(sql, session.longest, ordered), COMMIT
     )
-    rows = {row[0]: row for found in results[2 : 2 + len(locking)] for row in found}
-    return [Changed(id=change.id, answer=_answer(change, rows.get(change.id))) for change in changes]
+    return {row[0]: row for found in results[2 : 2 + len(locking)] for row in found}
 
 
 def _answer(change: Change, row: Sequence[Any] | None) -> ChangeAnswer:

@@ -13,6 +13,8 @@ from .._turns import MigratingError
 
 DUPLICATE: Final = 1062
 """A key is there already: somebody has stored the same between our look and our write."""
+LOCKED: Final = (1205, 3572)
+"""A row stayed locked by another transaction, however short the wait for it was."""
 FORBIDDEN: Final = (1044, 1142, 1227)
 """The user lacks a right."""
 

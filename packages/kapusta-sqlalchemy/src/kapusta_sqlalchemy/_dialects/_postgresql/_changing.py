@@ -65,12 +65,17 @@ UNION ALL
 SELECT id, FALSE, run, settled_run, worker FROM found WHERE id NOT IN (SELECT id FROM done)
 """
 
+# Whoever has locked the row of a lease that has run out may be its own worker's body, in a transaction: nobody waits
+# there, to be the first when the lock is gone. The keeper asks more often.
+_RESCUE: Final = _CHANGE.replace("FOR NO KEY UPDATE", "FOR NO KEY UPDATE SKIP LOCKED")
+
 _GUARDS: Final = {guard: guard.value for guard in Guard}
 _STATUSES: Final = {status: status.value for status in TaskStatus}
 
 
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
-    rows = await connection.fetch(sql.fill(_CHANGE), offset, *columns([_row(change) for change in changes]))
+    text = _RESCUE if any(change.guard is Guard.expired for change in changes) else _CHANGE
+    rows = await connection.fetch(sql.fill(text), offset, *columns([_row(change) for change in changes]))
     done = {id for id, is_done, *_ in rows if is_done}
     left = {id: tuple(facts) for id, is_done, *facts in rows if not is_done}
     return [Changed(id=change.id, answer=_answer(change, done, left)) for change in changes]

@@ -1,0 +1,95 @@
+"""A lease whose row somebody has locked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from kapusta.backend import (
+    Change,
+    ChangeAnswer,
+    Changed,
+    ClaimRequest,
+    Guard,
+    RenewAnswer,
+    Renewed,
+    RenewRequest,
+    TaskExecutionMode,
+)
+from kapusta.testing import ManualClock
+from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.scripted import ScriptedCRUD
+
+
+class LockedCRUD(ScriptedCRUD):
+    """A backend whose rows a stranger has locked while ``script.locked`` is set."""
+
+    async def renew_leases(self, request: RenewRequest) -> Sequence[Renewed]:
+        """Nothing that is locked is renewed."""
+        if not self.script.locked:
+            return await super().renew_leases(request)
+        return [Renewed(id=renewal.id, answer=RenewAnswer.busy) for renewal in request.renewals]
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        """Nothing that is locked is rescued."""
+        if self.script.locked and any(change.guard is Guard.expired for change in changes):
+            return [Changed(id=change.id, answer=ChangeAnswer.refused) for change in changes]
+        return await super().change_tasks(changes)
+
+
+async def test_a_lease_whose_row_is_locked_is_held_and_its_worker_is_first_when_the_lock_has_gone(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """However long a stranger keeps the row: the body goes on, and no rescuer comes before the next renewal."""
+    clock = ManualClock()
+    store = LockedCRUD(in_memory(clock))
+    one, other = make_kapusta(store, default_timeout=None), make_kapusta(LockedCRUD(store.crud, store.script))
+    begun = []
+
+    async def work() -> str:
+        begun.append(clock.monotonic())
+        await clock.sleep(600)
+        return "done"
+
+    task = one.register_task(work, name="work")
+    other.register_task(work, name="work")
+    await one.startup()
+    handle = await task.launch()
+    await clock.advance(seconds=5)
+    store.script.locked = True
+    await clock.advance(seconds=0.6)
+    await other.startup()
+    await clock.advance(seconds=109.95)
+    store.script.locked = (
+        False  # a twentieth of a second before a rescuer looks, and nearly half of one before the keeper does
+    )
+    await clock.advance(minutes=10)
+
+    assert await handle.result(timeout=0) == "done"
+    assert len(begun) == 1
+
+
+async def test_a_lease_whose_worker_died_while_its_row_was_locked_is_rescued_all_the_same(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It takes one look more."""
+    clock = ManualClock()
+    store = LockedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.crud.startup()
+    handle = await task.launch()
+    request = ClaimRequest(
+        worker="the dead",
+        lease=timedelta(seconds=30),
+        slots={TaskExecutionMode.sync: 1},
+        names=frozenset({"task"}),
+    )
+    assert (await store.crud.claim_tasks(request)).tasks
+    store.script.locked = True
+    await kapusta.startup()
+    await clock.advance(minutes=2)
+    store.script.locked = False
+    await clock.advance(seconds=25)
+
+    assert await handle.result(timeout=0) == "ran"
