@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from sqlalchemy import URL, Engine, make_url, select
@@ -194,7 +195,8 @@ class AlchemyCRUD(BaseCRUD):
         return here.store_id
 
     def _here(self) -> _Started:
-        if self._started is None:
+        # A copy of this process shares its sockets: what both send on them would be answered to either.
+        if self._started is None or self._started.process != os.getpid():
             raise StoreNotStartedError(backend=type(self).__name__)
         return self._started
 
@@ -208,6 +210,7 @@ class _Started:
     dialect: Dialect
     connections: Connections
     store_id: str | None = None
+    process: int = field(default_factory=os.getpid)
 
     async def close(self) -> None:
         if self.loop is asyncio.get_running_loop():
