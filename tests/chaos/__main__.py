@@ -20,6 +20,9 @@ def main(words: list[str]) -> int:
     """Run on each engine, and print the figures; 1 if anything was violated."""
     parser = argparse.ArgumentParser(prog="chaos", description="Attack Kapusta, and check what it promises.")
     parser.add_argument("--minutes", type=float, default=5.0, help="on each engine")
+    parser.add_argument(
+        "--least", type=int, default=20, help="so often each kind of fault, though it takes more minutes"
+    )
     parser.add_argument("--seed", type=int, default=None, help="repeats the order of faults of another run")
     parser.add_argument(
         "--engine", choices=sorted(ENGINES), action="append", help="only this one; may be repeated"
@@ -34,7 +37,14 @@ def main(words: list[str]) -> int:
     wrong = 0
     for name in options.engine or list(ENGINES):
         folder = Path(tempfile.mkdtemp(prefix=f"kapusta-chaos-{name}-"))
-        found = asyncio.run(_one(name, seed, folder, None if options.outage else options.minutes))
+        plan = Plan(
+            engine=name, seed=seed, seconds=60 * options.minutes, least=options.least, workers=4, lanes=3
+        )
+        found: Figures | Outage
+        if options.outage:
+            found = asyncio.run(outage(name, seed, folder))
+        else:
+            found = asyncio.run(run(plan, folder)).figures
         columns[name] = found.lines()
         wrong += len(found.violations)
         for violation in found.violations:
@@ -45,12 +55,6 @@ def main(words: list[str]) -> int:
             shutil.rmtree(folder)
     print(table(columns))
     return 1 if wrong else 0
-
-
-async def _one(name: str, seed: int, folder: Path, minutes: float | None) -> Figures | Outage:
-    if minutes is None:
-        return await outage(name, seed, folder)
-    return (await run(Plan(engine=name, seed=seed, seconds=60 * minutes, workers=4, lanes=3), folder)).figures
 
 
 if __name__ == "__main__":

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -39,48 +39,62 @@ class Faults:
         chance: random.Random,
         *,
         lease: float,
+        seconds: float,
+        least: int,
     ) -> None:
         self._engine, self._crew, self._chance = engine, crew, chance
         self._journal, self._watch = journal, watch
         self.lease = lease
+        self._end, self._least = time.monotonic() + seconds, least
+        self._made: Counter[str] = Counter()
+        self._deck: list[str] = []
 
     # --- which, and when ------------------------------------------------------------------------
 
     @property
-    def on_workers(self) -> dict[str, Callable[[Member], Awaitable[None]]]:
-        """What can happen to one worker here."""
+    def on_workers(self) -> dict[str, Callable[[Member], Awaitable[bool]]]:
+        """What can happen to one worker here; each answers whether it did."""
         deaths = {f"kill {phase}": self._kill_in(phase) for phase in PHASES}
         kinds = {**deaths, "kill": self._kill, "freeze": self._freeze}
         if self._engine.server is None:
             return {**kinds, "full": self._fill_disk}
         return {**kinds, "drop": self._drop, "black hole": self._black_hole}
 
-    def deck(self, rounds: int | None) -> Iterator[str]:
-        """The kinds of `on_workers`, each once in every round, in an order drawn for each; without *rounds* for ever."""
-        kinds = sorted(self.on_workers)
-        for _ in itertools.count() if rounds is None else range(rounds):
-            yield from self._chance.sample(kinds, len(kinds))
+    async def lane(self) -> None:
+        """Make one fault after the other in workers, until it is time to end and there were enough of each kind.
 
-    async def lane(self, deck: Iterator[str], end: float | None) -> None:
-        """Make one fault after the other in workers, until it is time to end or the deck is used up."""
-        for kind in deck:
-            if end is not None and time.monotonic() >= end:
-                return
+        All lanes draw from one deck, which has each kind once.
+        """
+        while kind := self._drawn():
             member = self._chance.choice(self._crew)
             async with member.taken:
                 await member.working.wait()
-                await self.on_workers[kind](member)
+                if not await self.on_workers[kind](member):
+                    self._made[kind] -= 1
             await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
 
-    async def restart_server(self, rounds: int | None, end: float | None) -> None:
-        """Crash the server again and again, and have it recover."""
-        for _ in itertools.count() if rounds is None else range(rounds):
-            pause = self._chance.uniform(1, 6) * self.lease
-            if end is not None and time.monotonic() + pause >= end:
-                return
-            await asyncio.sleep(pause)
+    async def restart_server(self) -> None:
+        """Crash the server again and again, and have it recover; as long as `lane`."""
+        while not self._is_time or self._made["restart"] < self._least:
+            await asyncio.sleep(self._chance.uniform(1, 6) * self.lease)
+            self._made["restart"] += 1
             self._note("restart")
             await self._engine.restart()
+
+    @property
+    def _is_time(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def _drawn(self) -> str | None:
+        """The next kind; ``None`` if it is over. It counts as made while it is made."""
+        kinds = sorted(self.on_workers)
+        if self._is_time and all(self._made[kind] >= self._least for kind in kinds):
+            return None
+        if not self._deck:
+            self._deck = self._chance.sample(kinds, len(kinds))
+        kind = self._deck.pop()
+        self._made[kind] += 1
+        return kind
 
     async def disturb(self, proxy: Proxy, while_these: Sequence[asyncio.Task[None]]) -> None:
         """Cut and swallow the launcher's connections, too, until *while_these* are over."""
@@ -98,26 +112,28 @@ class Faults:
     def _note(self, kind: str, detail: str = "") -> None:
         self._journal.write(Fault(kind=kind, detail=detail))
 
-    def _kill_in(self, phase: str) -> Callable[[Member], Awaitable[None]]:
-        async def kill(member: Member) -> None:
+    def _kill_in(self, phase: str) -> Callable[[Member], Awaitable[bool]]:
+        async def kill(member: Member) -> bool:
             point = self._chance.choice(POINTS) if phase in ("settling", "renewing") else "inside"
             member.tell("die", phase, point)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE):
                     await member.ended.wait()
                     self._note(f"kill {phase}", point)
-                    return
+                    return True
             await self._kill(member)
+            return False
 
         return kill
 
-    async def _kill(self, member: Member) -> None:
+    async def _kill(self, member: Member) -> bool:
         self._note("kill")
         self._journal.write(Death(phase="anywhere", point="from outside"))
         member.signal(signal.SIGKILL)
         await member.ended.wait()
+        return True
 
-    async def _freeze(self, member: Member) -> None:
+    async def _freeze(self, member: Member) -> bool:
         """Stop a worker that has tasks, until one of them has been taken from it; then let it go on, and answer late."""
         await _until(lambda: self._watch.is_at_work(member.pid), "it has a body", _PATIENCE)
         self._note("freeze")
@@ -130,21 +146,24 @@ class Faults:
             member.signal(signal.SIGCONT)
         late = "its late answer was refused"
         await _until(lambda: self._watch.refused(member.pid) > refused, late, 4 * self.lease)
+        return True
 
-    async def _fill_disk(self, member: Member) -> None:
+    async def _fill_disk(self, member: Member) -> bool:
         self._note("full")
         member.tell("full")
         await asyncio.sleep(self._chance.uniform(0.2, 2) * self.lease)
         member.tell("roomy")
+        return True
 
-    async def _drop(self, member: Member) -> None:
+    async def _drop(self, member: Member) -> bool:
         assert member.proxy is not None
         for _ in range(self._chance.randint(1, 4)):
             self._note("drop", f"{member.proxy.open} connections")
             await member.proxy.drop()
             await asyncio.sleep(self._chance.uniform(0, 0.3))
+        return True
 
-    async def _black_hole(self, member: Member) -> None:
+    async def _black_hole(self, member: Member) -> bool:
         """For a while nothing arrives; after it, what was sent is late, or lost, or its connection is dead and open."""
         assert member.proxy is not None
         after = self._chance.choice(["late", "lost", "never"])
@@ -158,6 +177,7 @@ class Faults:
                 member.proxy.strand()
         finally:
             member.proxy.flow()
+        return True
 
 
 async def _until(holds: Callable[[], bool], what: str, seconds: float) -> None:

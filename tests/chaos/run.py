@@ -33,15 +33,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """How long a run is, and what it is made of.
 
     Attributes:
-        seconds: for how long faults are made; ``None``: until `rounds` are over.
-        rounds: how often each kind of fault is made in a worker.
+        seconds: for how long faults are made, at least.
+        least: how often each kind of fault is made, at least.
         drain: so many seconds after the last fault everything must have ended.
     """
 
     engine: str
     seed: int
-    seconds: float | None = None
-    rounds: int = 1
+    seconds: float = 0.0
+    least: int = 1
     workers: int = 3
     lanes: int = 2
     rate: float = 6.0
@@ -97,22 +97,29 @@ class _Run:
 
     async def _storm(self) -> None:
         """Load and faults, until all faults are made."""
-        faults = Faults(self._engine, self._crew, self._journal, self._watch, self._chance, lease=LEASE)
+        plan = self._plan
+        faults = Faults(
+            self._engine,
+            self._crew,
+            self._journal,
+            self._watch,
+            self._chance,
+            lease=LEASE,
+            seconds=plan.seconds,
+            least=plan.least,
+        )
         over = asyncio.Event()
-        end = None if self._plan.seconds is None else time.monotonic() + self._plan.seconds
-        deck = faults.deck(None if end else self._plan.rounds)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as storm:
             url = self._engine.url
-            lanes = [storm.create_task(faults.lane(deck, end)) for _ in range(self._plan.lanes)]
+            lanes = [storm.create_task(faults.lane()) for _ in range(plan.lanes)]
             if self._engine.server is not None:
                 address = self._engine.address
                 proxy = Proxy(address.host or "", address.port or 0)
                 await stack.enter_async_context(proxy)
                 url = self._engine.url_at(proxy.port)
                 storm.create_task(faults.disturb(proxy, list(lanes)))
-                restarts = None if end else self._plan.rounds
-                lanes.append(storm.create_task(faults.restart_server(restarts, end)))
-            load = Load(url, self._journal, self._chance, rate=self._plan.rate)
+                lanes.append(storm.create_task(faults.restart_server()))
+            load = Load(url, self._journal, self._chance, rate=plan.rate)
             await load.startup()
             launching = storm.create_task(load.go_on(over))
             await asyncio.wait(lanes)

@@ -8,6 +8,7 @@ from tests.chaos.figures import Figures, overlaps, table, twice
 from tests.chaos.history import (
     LIMIT,
     Answered,
+    AnyEvent,
     Asked,
     Began,
     Death,
@@ -93,7 +94,7 @@ def test_what_belongs_together_is_put_together() -> None:
 def test_a_body_that_began_twice_is_counted_unless_somebody_wanted_it() -> None:
     """A retry after a reported failure, or by hand, is no duplicate; what follows a crash is."""
     begun = [Began(task=1, run=run, nonce=f"{run}") for run in (1, 2, 3, 4)]
-    wanted = [
+    wanted: list[AnyEvent] = [
         asked("a", 1, "pending", failures=1),
         Answered(key="a", answer="accepted"),
         asked("b", 3, "pending", guard="resting"),
