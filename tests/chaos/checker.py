@@ -115,7 +115,7 @@ def an_outcome_is_written_once(history: History, rows: Sequence[Row]) -> Iterato
         said = {(write.asked.status, write.asked.nonce) for write in kept}
         if len(said) > 1:
             yield f"run {run} of task {task} was settled in different ways: {sorted(map(str, said))}"
-        rescues = [write for write in writes if write.asked.guard == "expired" and write.answer == "accepted"]
+        rescues = [write for write in writes if write.is_rescue]
         if len(rescues) > 1:
             yield f"run {run} of task {task} was rescued {len(rescues)} times"
 
@@ -128,10 +128,7 @@ def no_outcome_of_a_lost_run(history: History, rows: Sequence[Row]) -> Iterator[
         lambda it: it.asked.task,
     )
     for (task, run), writes in _writes_by_run(history).items():
-        rescued = any(
-            write.asked.guard == "expired" and write.answer == "accepted" and write.asked.status != "held"
-            for write in writes
-        )
+        rescued = any(write.is_rescue and write.asked.status != "held" for write in writes)
         for write in writes:
             if write.asked.guard != "holder" or write.answer != "accepted":
                 continue

@@ -203,6 +203,12 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         return self.answer != "refused"
 
     @property
+    def is_rescue(self) -> bool:
+        """Whether a task was taken from a worker by it; to ask whether it could be, changes no status."""
+        asked = self.asked
+        return asked.guard == "expired" and asked.status is not None and self.answer == "accepted"
+
+    @property
     def is_failure(self) -> bool:
         """Whether it says that a body raised or took too long."""
         return self.asked.guard == "holder" and bool(self.asked.failures)

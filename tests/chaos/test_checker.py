@@ -59,7 +59,7 @@ class Tale:
         self,
         task: int,
         run: int,
-        status: str,
+        status: str | None,
         answer: str | None = "accepted",
         *,
         guard: str = "holder",
@@ -87,7 +87,7 @@ class Tale:
             self.events.append(Answered(at=self._now(), key=key, answer=answer))
         return self
 
-    def rescue(self, task: int, run: int, status: str = "pending") -> Self:
+    def rescue(self, task: int, run: int, status: str | None = "pending") -> Self:
         """Its lease has run out."""
         self.ask(task, run, status, guard="expired")
         return self
@@ -108,11 +108,13 @@ class Tale:
 
 
 def good() -> Tale:
-    """What may happen: a success, a failure with a retry, a rescue, a held task that answers late, a person's retry."""
+    """What may happen: a success that was nearly rescued, a failure with a retry, a rescue, a late answer, a person's retry."""
     tale = Tale()
     tale.launch(1)
     tale.claim(1, 1)
     tale.body(1, 1, "a")
+    tale.rescue(1, 1, None)
+    tale.rescue(1, 1, None)
     tale.ask(1, 1, "success", None, nonce="a")
     tale.ask(1, 1, "success", "already", nonce="a")
     tale.store(1, "success", 1, "a")
