@@ -23,9 +23,11 @@ def note(folder: str, *words: object) -> None:
 
 
 def notes(folder: str) -> list[list[str]]:
-    """All lines so far, as words."""
+    """All lines so far, as words; a line that is just being written is not one yet."""
     path = Path(folder) / "notes"
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+    written = path.read_text() if path.exists() else ""
+    # One write may be seen in two parts, where it crosses the end of a page.
+    return [line.split() for line in written.split("\n")[:-1]]
 
 
 async def append(folder: str, number: int) -> None:
