@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
+import pytest
+
 from kapusta import TaskStatus
+from kapusta.backend import ClaimRequest, TaskExecutionMode
 from kapusta.testing import ManualClock
+from tests.sqlalchemy.records import new
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.stored import stored
 
@@ -90,6 +96,55 @@ async def test_a_payload_that_one_worker_cannot_read_is_run_by_one_that_can(
     assert before.name == "task"
     assert ran == [7]
     assert await handle.status() is TaskStatus.success
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00", b'{"on_crash": "postpone"}', b"[]"])
+async def test_options_that_cannot_be_read_harm_no_neighbour_and_start_nothing(
+    open_store: OpenStore, make_kapusta: MakeKapusta, damage: bytes
+) -> None:
+    """Nobody knows then whether the task may run twice: it is put off, for a worker that can read them, and held in the end."""
+    clock = ManualClock()
+    kapusta = make_kapusta(open_store(clock))
+    ran = []
+    task = kapusta.register_task(lambda: ran.append(1), name="task", on_crash="hold")
+    await kapusta.crud.startup()
+    await task.launch_many([{}, {}])
+    damaged = new(name="task", mode=TaskExecutionMode.sync, options=damage)
+    await kapusta.crud.add_tasks([damaged])
+    await task.launch_many([{}, {}])
+
+    await kapusta.startup()
+    await clock.advance(minutes=10)
+
+    assert len(ran) == 4
+    record = await stored(kapusta, damaged.id)
+    assert (record.status, record.crashes, record.run) == (TaskStatus.held, 3, 3)
+    assert "the options stored with them" in (record.reason or "")
+
+
+async def test_a_lost_task_whose_options_cannot_be_read_is_held(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It may have said `hold`: so it is for a person to look at."""
+    clock = ManualClock()
+    kapusta = make_kapusta(in_memory(clock))
+    kapusta.register_task(lambda: None, name="task")
+    await kapusta.crud.startup()
+    damaged = new(name="task", mode=TaskExecutionMode.sync, options=b"?")
+    await kapusta.crud.add_tasks([damaged])
+    await kapusta.crud.claim_tasks(
+        ClaimRequest(
+            worker="the dead",
+            lease=timedelta(seconds=30),
+            slots={TaskExecutionMode.sync: 1},
+            names=frozenset({"task"}),
+        )
+    )
+
+    await kapusta.startup()
+    await clock.advance(minutes=2)
+
+    assert (await stored(kapusta, damaged.id)).status is TaskStatus.held
 
 
 async def test_a_mode_that_does_not_fit_the_function_here_is_unreadable(

@@ -42,15 +42,16 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @classmethod
     def read(cls, options: bytes) -> Policy:
-        """The policy that was stored; the default one if it cannot be read, so that no row harms a loop."""
+        """The policy that was stored; `UNREADABLE` if it cannot be read, so that no row harms a loop."""
         try:
             return _policy_decoder.decode(options)
         except (msgspec.DecodeError, ValueError):
-            return _default_policy
+            return UNREADABLE
 
 
 _policy_decoder = msgspec.json.Decoder(Policy)
-_default_policy: Final = Policy()
+UNREADABLE: Final = Policy(on_crash=OnCrash.hold)
+"""What is known of a task whose options this version cannot read: nothing, so it must not run twice."""
 
 
 class TaskOptions(msgspec.Struct, frozen=True, kw_only=True):

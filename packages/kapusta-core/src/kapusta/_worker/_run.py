@@ -27,6 +27,7 @@ from .._executors._attempt import (
     Unreadable,
 )
 from .._futures import resolve
+from .._options import UNREADABLE
 from .._outcomes import crashed, failed, interrupted, released, stopped, succeeded, unreadable, will_retry
 from .._records import Change, ChangeAnswer
 from .._registry import Registry
@@ -131,7 +132,7 @@ class Runner:
         if spec is None or self.is_stopping or run.body.stop_cause is not None or self._is_late(run):
             return released(task, "its worker could not begin it")
         try:
-            _check_fit(spec, task.mode)
+            _check_fit(spec, run)
             args, kwargs = spec.arguments.decode(task.payload, codec=task.codec, stored_as=task.name)
         except UnreadablePayloadError as problem:
             return unreadable(task, run.policy, str(problem))
@@ -235,10 +236,12 @@ def _after_stop(run: Run, cause: StopCause) -> Change:
     return crashed(run.task, run.policy, "stopped because its lease could not be renewed in time")
 
 
-def _check_fit(spec: TaskSpec, mode: TaskExecutionMode) -> None:
-    """Raise if a stored task cannot run here in the mode that it was launched in."""
-    problem = None
-    if spec.is_async != (mode is TaskExecutionMode.async_):
+def _check_fit(spec: TaskSpec, run: Run) -> None:
+    """Raise if a stored task cannot run here in the mode, and by the options, that it was launched with."""
+    problem, mode = None, run.task.mode
+    if run.policy is UNREADABLE:
+        problem = "the options stored with them are none that this version knows"
+    elif spec.is_async != (mode is TaskExecutionMode.async_):
         kind = "an `async def`" if spec.is_async else "a plain"
         problem = f"it was launched in mode '{mode}', and is {kind} function here"
     elif mode is TaskExecutionMode.process and spec.importable is None:
