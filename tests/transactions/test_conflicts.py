@@ -1,0 +1,73 @@
+"""A conflict within the caller's transaction is the caller's: nothing is tried again behind its back."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from sqlalchemy import event, func, select, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+
+from kapusta import Kapusta
+from kapusta.backend import TaskQuery
+from tests.transactions.conftest import orders
+
+LOCK = {
+    "sqlite": "BEGIN IMMEDIATE",
+    "postgresql": "LOCK TABLE kapusta_task IN EXCLUSIVE MODE",
+    "mysql": "LOCK TABLES kapusta_task WRITE",
+}
+"""What keeps others from writing tasks."""
+
+UNLOCK = {"sqlite": "ROLLBACK", "postgresql": "ROLLBACK", "mysql": "UNLOCK TABLES"}
+
+IMPATIENCE = {
+    "sqlite": "PRAGMA busy_timeout = 100",
+    "postgresql": "SET lock_timeout = '100ms'",
+    "mysql": "SET SESSION lock_wait_timeout = 1",
+}
+"""How the caller says that it does not wait for long."""
+
+
+@asynccontextmanager
+async def locked(url: str, kind: str) -> AsyncIterator[None]:
+    """Somebody else keeps all tasks locked."""
+    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
+    async with engine.connect() as connection:
+        if kind == "postgresql":
+            await connection.execute(text("BEGIN"))
+        await connection.execute(text(LOCK[kind]))
+        yield
+        await connection.execute(text(UNLOCK[kind]))
+    await engine.dispose()
+
+
+async def test_a_launch_that_meets_a_conflict_is_not_repeated_in_the_callers_transaction(
+    kapusta: Kapusta, engine: AsyncEngine, url: str
+) -> None:
+    """One statement fails, once, with the driver's own error; nothing of the transaction is there, and a new one works."""
+    kind = engine.dialect.name.replace("mariadb", "mysql")
+    task = kapusta.register_task(lambda: 42, name="ship")
+    await kapusta.crud.startup()
+    failed: list[str] = []
+    event.listen(engine.sync_engine, "handle_error", lambda context: failed.append(context.statement))
+    order = orders.insert().values(id=1)
+
+    async with AsyncSession(engine) as session:
+        await session.execute(text(IMPATIENCE[kind]))
+        await session.execute(select(func.count()).select_from(orders))
+        async with locked(url, kind):
+            with pytest.raises(DBAPIError):
+                await task.with_options(transaction=session).launch()
+        await session.rollback()
+    async with AsyncSession(engine) as session, session.begin():
+        there = (await session.execute(select(func.count()).select_from(orders))).scalar_one()
+        await session.execute(order)
+        handle = await task.with_options(transaction=session).launch()
+
+    assert len(failed) == 1
+    assert "kapusta_task" in failed[0]
+    assert there == 0
+    assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [handle]
