@@ -309,6 +309,6 @@ def test_whether_a_failure_now_would_leave_a_retry(failures: int, *, left: bool)
 @pytest.mark.parametrize(
     "options", [b"", b"nonsense", b'{"timeout": -5, "max_retry_attempts": "x"}', b"\xff"]
 )
-def test_a_policy_that_cannot_be_read_is_the_default_one(options: bytes) -> None:
-    """A row that somebody has broken by hand does not stop a worker's loop."""
-    assert Policy.read(options) == Policy()
+def test_a_policy_that_cannot_be_read_lets_nothing_run_twice(options: bytes) -> None:
+    """A row that somebody has broken by hand does not stop a worker's loop, and is not taken for one that may be repeated."""
+    assert Policy.read(options) == Policy(on_crash=OnCrash.hold)
