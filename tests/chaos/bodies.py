@@ -111,11 +111,11 @@ class Kind(NamedTuple):
 
 
 KINDS: Final[Mapping[str, Kind]] = {
-    "short": Kind(wait, "async_", 6, 0.3),
-    "long": Kind(wait, "async_", 4, 3.0),
-    "later": Kind(wait, "async_", 2, 0.1, {"eta_delta": 1.5}),
-    "threaded": Kind(block, "thread", 3, 1.5),
-    "blocking": Kind(block, "sync", 1, 0.2),
+    "short": Kind(wait, "async_", 12, 0.3),
+    "long": Kind(wait, "async_", 8, 3.0),
+    "later": Kind(wait, "async_", 4, 0.1, {"eta_delta": 1.5}),
+    "threaded": Kind(block, "thread", 6, 1.5),
+    "blocking": Kind(block, "sync", 2, 0.2),
     "apart": Kind(block, "process", 2, 0.5),
     "deadly": Kind(die, "process", 1, 0.1, {"max_crashes": 2}),
 }

@@ -170,7 +170,14 @@ class Reader:
 
     def new(self) -> Iterator[AnyEvent]:
         """What has been written since; of each process in order."""
-        for path in sorted(self._folder.glob("*.jsonl")):
+        with os.scandir(self._folder) as entries:
+            grown = [
+                Path(entry.path)
+                for entry in entries
+                if entry.name.endswith(".jsonl")
+                and entry.stat().st_size > self._read.get(Path(entry.path), 0)
+            ]
+        for path in sorted(grown):
             with path.open("rb") as file:
                 file.seek(self._read.get(path, 0))
                 for line in file:

@@ -73,7 +73,7 @@ class _Run:
         self._chance = random.Random(plan.seed)
         self._journal = Journal(folder)
         self._watch = Watch(Reader(folder))
-        self._crew = [Member(engine, folder, LEASE, children=number == 0) for number in range(plan.workers)]
+        self._crew = [Member(engine, folder, LEASE, children=number < 2) for number in range(plan.workers)]
         self._store = AlchemyCRUD(engine.url)  # a look at the store that nothing comes between
 
     async def go(self) -> Outcome:

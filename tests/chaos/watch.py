@@ -11,6 +11,8 @@ from tests.chaos.history import Answered, AnyEvent, Asked, Began, Claim, Ended, 
 
 _MARGIN: Final = 0.5
 """Seconds from a look to what follows from it."""
+_PAUSE: Final = 0.1
+"""Seconds between two looks, however often it is asked."""
 
 
 class Watch:
@@ -23,6 +25,7 @@ class Watch:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.events: list[AnyEvent] = []
+        self._looked = 0.0
         self._open: dict[int, dict[str, Began]] = defaultdict(dict)
         self._claims: dict[int, set[tuple[int, int]]] = defaultdict(set)
         self._rescues: dict[str, tuple[int, int]] = {}
@@ -53,16 +56,21 @@ class Watch:
 
     def is_at_work(self, pid: int) -> bool:
         """Whether in this process a body goes on that is going to answer too late, if the process is frozen now."""
-        self.look()
+        self._glance()
         soon = time.monotonic() + _MARGIN
         return any(body.until > soon for body in self._open[pid].values())
 
     def robbed(self, pid: int) -> int:
         """How many tasks that this process had claimed were rescued and are run again."""
-        self.look()
+        self._glance()
         return len(self._claims[pid] & self._rescued)
 
     def refused(self, pid: int) -> int:
         """How many outcomes this process was refused."""
-        self.look()
+        self._glance()
         return self._refused[pid]
+
+    def _glance(self) -> None:
+        if time.monotonic() - self._looked > _PAUSE:
+            self.look()
+            self._looked = time.monotonic()
