@@ -181,6 +181,29 @@ def test_what_is_no_text_is_refused_without_its_password(crud: object) -> None:
     assert PASSWORD not in said
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"postgresql://user:{PASSWORD}@host:port/db",
+        f"postgresql+asyncpg://user:{PASSWORD}",
+        f"mysql://user:{PASSWORD}@host:port/db?charset=utf8",
+        f"mariadb+aiomysql://user:x@{PASSWORD}@host:port",
+        f"sqlite://user:{PASSWORD}@host:port/:memory:",
+        f"sqlite+aiosqlite://user:{PASSWORD}@/no/such/folder/tasks.db",
+        f"sqlite://user:{PASSWORD}@/:memory:",
+        f"sqlite:///:memory:?password={PASSWORD}",
+    ],
+)
+async def test_a_url_that_is_read_at_the_start_is_refused_without_its_password(url: str) -> None:
+    """A handle is made of it, so that an application can be imported; what is wrong with it is said when it starts."""
+    crud = AlchemyCRUD(url)
+
+    with pytest.raises(StoreUrlError) as caught:
+        await crud.startup()
+
+    assert PASSWORD not in said_by(caught.value) + said_by(crud)
+
+
 @pytest.fixture
 def everything_logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """What any library logs at any level, with whatever comes with it."""
