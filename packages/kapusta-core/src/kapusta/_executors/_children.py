@@ -126,14 +126,14 @@ class Child:
 
     async def kill(self) -> None:
         """End it, and its whole process group."""
-        _signal_group(self.pid, signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         try:
             # A body that takes SIGTERM for its end, and clears up, gives an answer that nobody needs any more.
             ends = {self._gone} if self._word is None else {self._gone, self._word}
             grace = KILL_GRACE.total_seconds()
             await asyncio.wait(ends, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            _signal_group(self.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._writer.close()  # not before: a child whose channel closes grants its body no grace
         await asyncio.wait({self._gone})
 
@@ -164,6 +164,11 @@ class Child:
         """It is gone, and what it has started goes with it; the group's number is theirs while one lives."""
         os.close(lifeline)
         _signal_group(self.pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Once it is gone, and its group with it, the number may be another's.
+        if self._process.returncode is None:
+            _signal_group(self.pid, number)
 
     async def _ends_in_time(self) -> bool:
         await asyncio.wait({self._gone}, timeout=KILL_GRACE.total_seconds())
