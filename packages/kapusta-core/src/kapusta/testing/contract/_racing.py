@@ -186,6 +186,35 @@ class RacingLaws:
             assert kept.status is (TaskStatus.success if by_holder == "accepted" else TaskStatus.pending)
 
     @law
+    async def test_a_rescue_that_was_decided_too_late_changes_nothing(self, stage: Stage) -> None:
+        """A lost lease is seen; before the rescue is written its task ends, is put off, held, given away or deleted.
+
+        If it fails: a rescue trusts what it has read, or asks of a row that is started no more when its lease ended.
+        """
+        store, other = await stage.open_all(2)
+        decided = [await started(store) for _ in range(7)]
+        *ended, retried, deleted, alive = decided
+        put_off = timedelta(days=9)
+        stage.clock.shift(minutes=45)
+
+        statuses = [TaskStatus.success, TaskStatus.pending, TaskStatus.held, TaskStatus.cancelled]
+        for each, status in zip(ended, statuses, strict=True):
+            await answer(store, settled(each, status=status, delay=put_off))
+        await answer(store, settled(retried, status=TaskStatus.held))
+        another_life = changed(
+            retried, Guard.resting, status=TaskStatus.pending, delay=put_off, raise_run=True
+        )
+        await answer(store, another_life)
+        await answer(store, settled(deleted))
+        await store.delete_tasks([deleted.id])
+        await renewed(store, alive)
+        before = await store.find_tasks(TaskQuery())
+        answers = [each.answer for each in await other.change_tasks([reaped(each) for each in decided])]
+
+        assert answers == ["refused"] * 7
+        assert await store.find_tasks(TaskQuery()) == before
+
+    @law
     async def test_a_settlement_repeated_at_once_is_accepted_once(self, stage: Stage) -> None:
         """Of six equal settlements at once one is ``accepted`` and the others are ``already``.
 
