@@ -44,15 +44,14 @@ class Store:
         self._timeout = timeout.total_seconds()
         self._outage_after = outage_after.total_seconds()
         self._calls: set[asyncio.Task[Any]] = set()
-        self._failing_since: dict[bool, float] = {}
-        """Since when writing fails (under ``True``), and since when reading does."""
+        self._failing_since: float | None = None
         self._reached_since = self.clock.monotonic()
 
     def change_backend(self, crud: BaseCRUD) -> None:
         """From now on call another backend, by its clock; nothing runs on the one before."""
         refuse_newer(crud)
         self.crud, self.clock = crud, crud.clock
-        self._failing_since.clear()
+        self._failing_since = None
         self.start_reach()
 
     def now(self) -> datetime:
@@ -65,7 +64,7 @@ class Store:
 
     @property
     def reach(self) -> float:
-        """For how many seconds the store has been within reach, to read and to write, without an outage."""
+        """For how many seconds the store has been within reach without an outage."""
         return 0.0 if self._in_outage() else self.clock.monotonic() - self._reached_since
 
     # --- operations -----------------------------------------------------------------------------
@@ -176,25 +175,21 @@ class Store:
 
     async def _answered(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         began = self.clock.monotonic()
-        writes = what != "find_tasks"
         try:
             with self.clock.busy(f"the store ({what})"):
                 answer = await make()
         except (StoreUnavailableError, asyncio.CancelledError):
-            self._failing_since.setdefault(writes, began)
+            if self._failing_since is None:
+                self._failing_since = began
             raise
         if self._in_outage():
             self._reached_since = self.clock.monotonic()
-        # Where somebody keeps the lock of a file, or a disk is full, a store can be read all the while: leases end,
-        # and nobody can renew them. Only a write tells that this is over.
-        self._failing_since.pop(False, None)
-        if writes:
-            self._failing_since.pop(True, None)
+        self._failing_since = None
         return answer
 
     def _in_outage(self) -> bool:
-        now = self.clock.monotonic()
-        return any(now - since > self._outage_after for since in self._failing_since.values())
+        since = self._failing_since
+        return since is not None and self.clock.monotonic() - since > self._outage_after
 
 
 class _Deadline:

@@ -11,6 +11,7 @@ import msgspec
 
 from .._clock import Clock
 from .._enums import TaskStatus
+from .._errors import StoreUnavailableError
 from .._options import Policy
 from .._outcomes import overdue, rescued, untouched
 from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
@@ -57,8 +58,9 @@ class Rescuer:
     """Finds tasks whose lease or deadline has passed, decides, and changes them if that still holds.
 
     After an outage every lease may have ended, though its worker is alive and about to renew it: nothing is
-    rescued before the store has been within reach for a whole lease. So it is with one lease whose row was locked:
-    once the lock is gone its worker has until the next look. Written by the housekeeper's loop.
+    rescued before the store has been within reach for a whole lease. So it is with a lease that could not be
+    written, whose row was locked, or the whole store, which could be read all the while: once it can, its worker
+    has until the next look. Written by the housekeeper's loop.
     """
 
     def __init__(
@@ -82,7 +84,11 @@ class Rescuer:
             TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
         ):
             changes = [self._decide(task) for task in found]
-            answers, trouble = await change_apart(self._store, changes)
+            try:
+                answers, trouble = await change_apart(self._store, changes)
+            except StoreUnavailableError:
+                self._locked.update((task.id, task.run) for task in found)
+                raise
             done = self._accepted(changes, answers)
             for change in done:
                 self._logger.warning(
