@@ -29,7 +29,7 @@ from tests.worker.eventually import eventually
 
 LEASE: Final = 30.0
 OUTAGE: Final = 60.0
-LONG: Final = [10.0 * number for number in range(1, 10)]
+LONG: Final = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0, 120.0]
 """The seconds of the long bodies, of each of two kinds."""
 SETTLED: Final = 5.0
 """Seconds from the last body's begin to the outage."""
