@@ -78,11 +78,14 @@ class Connections:
         try:
             answer = await work(checkout.connection)
         except asyncio.CancelledError:
+            self._dialect.doubt()
             await self._end(checkout.discard(), seats)
             raise
         except Exception as error:
             trouble = self._dialect.trouble(error) if isinstance(error, self._dialect.errors) else None
             unharmed = trouble is not None and not trouble.closes and not checkout.in_transaction
+            if trouble is not None and trouble.closes:
+                self._dialect.doubt()
             await self._end(checkout.give_back() if unharmed else checkout.discard(), seats)
             raise
         await self._end(checkout.give_back(), seats)

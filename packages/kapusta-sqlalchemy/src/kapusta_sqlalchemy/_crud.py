@@ -37,8 +37,8 @@ from kapusta.backend import (
 from ._connections import Connections
 from ._dialects import Dialect, choose
 from ._joining import Joined
-from ._migrate import ensure_schema
-from ._patience import patiently
+from ._migrate import STARTUP_SECONDS, ensure_schema
+from ._patience import answered_within, patiently
 from ._tables import PREFIX, build_tables
 from ._whole import opened_whole, seen_through
 
@@ -113,7 +113,8 @@ class AlchemyCRUD(BaseCRUD):
         engine = self._address if isinstance(self._address, AsyncEngine) else dialect.make_engine(url)
 
         async def attempt() -> None:
-            await dialect.prepare(engine)
+            async with answered_within(STARTUP_SECONDS, "startup"):
+                await dialect.prepare(engine)
             await ensure_schema(engine, dialect, migrate=self._migrate)
 
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
 from kapusta.backend import StoreUnavailableError, SystemClock
@@ -18,6 +20,23 @@ _PATIENCE: Final = 4.5
 _PAUSE: Final = 0.02
 # Conflicts between writers happen between processes, in real time, whatever clock a test moves.
 _clock: Final = SystemClock()
+
+
+@asynccontextmanager
+async def answered_within(seconds: float, operation: str) -> AsyncIterator[None]:
+    """Give up what is done within, after so many seconds without an end.
+
+    Raises:
+        StoreUnavailableError: it was given up.
+    """
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise StoreUnavailableError(operation=operation, problem=f"no answer within {seconds:g} s") from error
 
 
 async def patiently(dialect: Dialect, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:

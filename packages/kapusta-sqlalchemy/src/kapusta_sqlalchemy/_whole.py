@@ -19,16 +19,25 @@ async def seen_through(work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.shield(task)
 
 
-async def opened_whole(opening: Coroutine[Any, Any, T], close: Callable[[T], Awaitable[object]]) -> T:
+async def opened_whole(
+    opening: Coroutine[Any, Any, T],
+    close: Callable[[T], Awaitable[object]],
+    *,
+    patience: float | None = None,
+) -> T:
     """What *opening* answers. If the caller is cancelled, that is waited for, and closed.
 
-    Drivers and pools lose a connection whose opening is cut short: it would be nobody's to close.
+    Drivers and pools lose a connection whose opening is cut short: it would be nobody's to close. After
+    *patience* seconds the caller is let go, and whatever is opened then is closed without it.
     """
     task = asyncio.create_task(opening)
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await seen_through(_close_opened(task, close))
+        closing = asyncio.create_task(_close_opened(task, close))
+        _underway.add(closing)
+        closing.add_done_callback(_underway.discard)
+        await asyncio.wait([closing], timeout=patience)
         raise
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
+from math import inf
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL
@@ -26,11 +27,24 @@ from kapusta.backend import (
     RenewRequest,
     StoredTask,
     StoreUrlError,
+    SystemClock,
     TaskQuery,
     WakeKind,
 )
 
 from .._tables import Tables
+
+OPENING_SECONDS: Final = 5.0
+"""How long a caller who is cancelled waits for a connection to be opened in order; one of ours takes no longer."""
+
+_OPENED: Final = "kapusta: when it was seen first"
+_clock: Final = SystemClock()  # a connection lives in real time, whatever clock a test moves
+
+
+def is_doubted(info: dict[Any, Any], doubted_at: float) -> bool:
+    """Whether a pooled connection, of which *info* is kept, is older than the doubt about all of them."""
+    opened_at: float = info.setdefault(_OPENED, _clock.monotonic())
+    return opened_at <= doubted_at
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,11 @@ class Dialect(ABC):
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
         self.clock = clock
+        self.doubted_at = -inf
+
+    def doubt(self) -> None:
+        """A connection has failed: those that were opened before may be as dead, though nobody has heard so."""
+        self.doubted_at = _clock.monotonic()
 
     # --- opening ------------------------------------------------------------------------------------
 

@@ -47,16 +47,18 @@ class Session:
 
     async def end(self) -> None:
         """Wait for what is under way, undo what is left open, and close the connection."""
-        if self._asking is not None and not self._asking.done():
-            await asyncio.wait([self._asking], timeout=_HANGS_AFTER)
-            self._asking.cancel()
-        if self._asking is not None and not self._asking.cancelled() and self._asking.done():
-            self._asking.exception()  # whoever asked has left, and was told nothing
-        if self.in_transaction:
-            with suppress(Error, TimeoutError):  # what cannot be undone now is undone by closing
-                async with asyncio.timeout(_HANGS_AFTER):
-                    await _send(self.driver, b"ROLLBACK")
-        self.driver.close()
+        try:
+            if self._asking is not None and not self._asking.done():
+                await asyncio.wait([self._asking], timeout=_HANGS_AFTER)
+                self._asking.cancel()
+            if self._asking is not None and not self._asking.cancelled() and self._asking.done():
+                self._asking.exception()  # whoever asked has left, and was told nothing
+            if self.in_transaction:
+                with suppress(Error, TimeoutError):  # what cannot be undone now is undone by closing
+                    async with asyncio.timeout(_HANGS_AFTER):
+                        await _send(self.driver, b"ROLLBACK")
+        finally:
+            self.driver.close()
 
     async def _ask(self, statements: Sequence[Statement]) -> list[Any]:
         results = []

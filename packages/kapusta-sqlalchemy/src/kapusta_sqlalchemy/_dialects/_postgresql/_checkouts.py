@@ -14,12 +14,15 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from kapusta.backend import SystemClock
 
 from ..._whole import opened_whole
-from .. import Checkout
+from .. import OPENING_SECONDS, Checkout, is_doubted
 
 _CONNECT_SECONDS: Final = 5.0
 _PLANNED: Final = "kapusta: when its plans were made"
 _GOODBYE: Final = 5.0
 """Seconds for a server to say that it has stopped what it was doing."""
+
+_FAREWELL: Final = 0.5
+"""Seconds for a server to say goodbye to a connection that is doing nothing."""
 
 PLANS_SECONDS: Final = 10.0
 """For how long a plan is kept on a user's connection."""
@@ -48,9 +51,17 @@ SET lock_timeout = 2000
 """
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc]  # a base without types
+    """One that a pool can close although nobody answers any more."""
+
+    async def close(self, *, timeout: float | None = _FAREWELL) -> None:
+        with suppress(TimeoutError):  # asyncpg has hung up then
+            await super().close(timeout=timeout)
+
+
 def make_engine(url: URL, *, size: int) -> AsyncEngine:
     """An engine of ours, whose connections are for our statements only."""
-    arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS}
+    arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "connection_class": _Connection}
     query = dict(url.query)
     if "sslmode" in query:  # as other drivers and most providers spell it
         arguments["ssl"] = query.pop("sslmode")
@@ -70,7 +81,7 @@ def make_engine(url: URL, *, size: int) -> AsyncEngine:
 
         @event.listens_for(engine.sync_engine, "connect")
         def on_connect(connection: Any, _record: object) -> None:
-            connection.run_async(lambda driver: driver.execute(SETTINGS))
+            connection.run_async(lambda driver: driver.execute(SETTINGS, timeout=_CONNECT_SECONDS))
 
     return engine
 
@@ -83,14 +94,14 @@ class MadeCheckout(PostgreSQLCheckout):
         self.connection = driver_of(taken)
 
     @classmethod
-    async def take(cls, engine: AsyncEngine) -> MadeCheckout:
-        return await opened_whole(cls._take(engine), cls.discard)
+    async def take(cls, engine: AsyncEngine, doubted_at: float) -> MadeCheckout:
+        return await opened_whole(cls._take(engine, doubted_at), cls.discard, patience=OPENING_SECONDS)
 
     @classmethod
-    async def _take(cls, engine: AsyncEngine) -> MadeCheckout:
+    async def _take(cls, engine: AsyncEngine, doubted_at: float) -> MadeCheckout:
         while True:
             taken = await engine.raw_connection()
-            if not driver_of(taken).is_closed():
+            if _is_usable(driver_of(taken), taken.info, doubted_at):
                 return cls(taken)
             # The server has closed it since it was used last; the pool makes another in its place.
             taken.invalidate()
@@ -112,16 +123,16 @@ class GivenCheckout(PostgreSQLCheckout):
         self.connection = driver
 
     @classmethod
-    async def take(cls, engine: AsyncEngine) -> GivenCheckout:
-        return await opened_whole(cls._take(engine), cls.discard)
+    async def take(cls, engine: AsyncEngine, doubted_at: float) -> GivenCheckout:
+        return await opened_whole(cls._take(engine, doubted_at), cls.discard, patience=OPENING_SECONDS)
 
     @classmethod
-    async def _take(cls, engine: AsyncEngine) -> GivenCheckout:
+    async def _take(cls, engine: AsyncEngine, doubted_at: float) -> GivenCheckout:
         while True:
             taken = await engine.connect()
             pooled = await taken.get_raw_connection()
             driver = driver_of(pooled)
-            if not driver.is_closed():
+            if _is_usable(driver, pooled.info, doubted_at):
                 checkout = cls(taken, driver)
                 await checkout._plan_anew(pooled.info)
                 return checkout
@@ -149,6 +160,12 @@ class GivenCheckout(PostgreSQLCheckout):
         finally:
             await self._taken.invalidate()
             await self._taken.close()
+
+
+def _is_usable(driver: asyncpg.Connection, info: dict[Any, Any], doubted_at: float) -> bool:
+    if is_doubted(info, doubted_at) and not driver.is_closed():
+        driver.terminate()  # a farewell would be waited for
+    return not driver.is_closed()
 
 
 async def close(connection: asyncpg.Connection) -> None:

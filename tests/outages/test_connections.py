@@ -1,0 +1,109 @@
+"""Connections that were lost while nobody used them, and connections that only seem to be there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kapusta.backend import StoreUnavailableError, TaskQuery
+from kapusta_sqlalchemy import AlchemyCRUD
+from tests.outages.conftest import Network, OpenStore
+from tests.sqlalchemy.records import claim, new, renewal, settled
+from tests.worker.eventually import eventually
+
+
+async def test_after_all_connections_were_dropped_the_next_call_of_each_kind_works(
+    network: Network, open_store: OpenStore
+) -> None:
+    """A server that was restarted, or ended idle connections, costs no call: each is repeated on a new one."""
+    store = await open_store(network.url)
+    await asyncio.gather(*[store.add_tasks([new()]) for _ in range(8)])
+
+    await _drop(network)
+    await store.add_tasks([new()])
+    await _drop(network)
+    tasks = (await store.claim_tasks(claim())).tasks
+    await _drop(network)
+    [renewed, *_] = await store.renew_leases(renewal(*tasks))
+    await _drop(network)
+    [settlement] = await store.change_tasks([settled(tasks[0])])
+    await _drop(network)
+    found = await store.find_tasks(TaskQuery(limit=100))
+
+    assert (len(tasks), renewed.answer.value, settlement.answer.value, len(found)) == (
+        9,
+        "renewed",
+        "accepted",
+        9,
+    )
+
+
+async def test_a_pool_of_dead_connections_costs_one_call(network: Network, open_store: OpenStore) -> None:
+    """A firewall has forgotten all idle connections, and nobody says so: after the first has failed, none is trusted."""
+    store = await open_store(network.url)
+    await asyncio.gather(*[store.add_tasks([new()]) for _ in range(8)])
+    assert network.proxy.open > 1, "there is a pool"
+
+    network.proxy.strand()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):  # what core does when its deadline has come
+            await store.find_tasks(TaskQuery())
+    for _ in range(8):
+        async with asyncio.timeout(5):
+            await store.add_tasks([new()])
+
+
+async def test_a_server_that_accepts_and_says_nothing_holds_up_no_startup(network: Network) -> None:
+    """A black hole in front of the server is named within ten seconds, whatever the driver would wait for."""
+    store = AlchemyCRUD(network.url)
+    network.proxy.hold()
+
+    async with asyncio.timeout(10):
+        with pytest.raises(StoreUnavailableError, match="The store did not carry out startup"):
+            await store.startup()
+
+
+async def test_a_server_that_falls_silent_during_startup_holds_it_up_for_ten_seconds(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connected, and then silence: the questions of a startup have a deadline too."""
+    from kapusta_sqlalchemy import _crud
+
+    monkeypatch.setattr(_crud, "STARTUP_SECONDS", 0.5)
+    store = AlchemyCRUD(network.url)
+    starting = asyncio.create_task(store.startup())
+    await eventually(lambda: network.proxy.delivered > 0, "the server has said something")
+    network.proxy.hold()
+
+    async with asyncio.timeout(8):
+        with pytest.raises(StoreUnavailableError, match=r"no answer within|does not answer|TimeoutError"):
+            await starting
+
+
+async def test_a_call_that_is_given_up_while_it_connects_is_given_up_soon(network: Network) -> None:
+    """Through an engine whose driver waits for ever, too, it is left alone, and does no harm when it is through."""
+    engine = create_async_engine(network.url)
+    store = AlchemyCRUD(engine)
+    await store.startup()
+    await engine.dispose()
+    network.proxy.hold()
+
+    call = asyncio.create_task(store.find_tasks(TaskQuery()))
+    await eventually(lambda: network.proxy.open, "it connects")
+    call.cancel()
+    done, _ = await asyncio.wait([call], timeout=8)
+    network.proxy.flow()
+
+    assert done, "it still waits for a connection"
+    assert await store.find_tasks(TaskQuery()) == []
+    await store.shutdown()
+    await engine.dispose()
+
+
+async def _drop(network: Network) -> None:
+    """Drop all connections, and give the event loop the turns that it needs to hear of it."""
+    await network.proxy.drop()
+    for _ in range(10):
+        await asyncio.sleep(0)
