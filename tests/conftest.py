@@ -1,3 +1,3 @@
 from __future__ import annotations
 
-pytest_plugins = ["tests.servers.mariadb", "tests.servers.postgresql"]
+pytest_plugins = ["tests.servers.mariadb", "tests.servers.postgresql", "tests.servers.galera"]

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from kapusta.backend import StoreNotMigratedError, StoreTooNewError
 
 from ._dialects import Dialect
+from ._patience import answered_within
 from ._tables import PREFIX, Tables
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ MIGRATIONS: Final = Path(__file__).parent / "migrations"
 """Where the revisions are."""
 READER: Final = 1
 """What this code can read: any schema whose ``minimum_reader`` is not greater."""
+
+STARTUP_SECONDS: Final = 10.0
+"""How long the server may take to answer the questions of a startup; a migration may take longer."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool)
         StoreNotMigratedError: it must be migrated, and *migrate* is false, or this user may not.
     """
     shown = engine.url.render_as_string(hide_password=True)
-    async with engine.connect() as connection:
+    async with answered_within(STARTUP_SECONDS, "startup"), engine.connect() as connection:
         found = await read_identity(connection, dialect.tables)
     if not _is_to_migrate(found, shown):
         return
@@ -137,6 +141,8 @@ def _create(connection: Connection, tables: Tables) -> None:
     for table in found:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
+    if connection.execute(select(tables.store.c.id)).first() is not None:
+        return  # somebody whose lock is not seen here, on another node of a cluster, has been faster
     connection.execute(tables.version.delete())
     connection.execute(tables.version.insert(), {"version_num": HEAD})
     connection.execute(tables.store.insert(), new_identity())

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from aiomysql import Connection  # type: ignore[import-untyped]  # the driver ships no types
-from sqlalchemy import URL, event
+from aiomysql import Connection, OperationalError  # type: ignore[import-untyped]  # the driver ships no types
+from pymysql.constants.CR import CR_CONN_HOST_ERROR  # type: ignore[import-untyped]  # likewise
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
 from ..._whole import opened_whole
-from .. import Checkout
+from .. import OPENING_SECONDS, Checkout, is_doubted
 from ._server import Server
 from ._session import Session
 
@@ -39,6 +41,10 @@ _SETTINGS: Final = (
     "lock_wait_timeout",
 )
 
+# On a node of a cluster a transaction begins, and a question is answered, when all is there that other nodes have
+# committed before: who moves from one node to another sees what it has done, and who waits for a task, its end.
+_CLUSTER: Final = "SET SESSION wsrep_sync_wait = 1"
+
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
 
@@ -56,7 +62,8 @@ class MadeEngine:
     """An engine of ours: its connections have our settings from the start, and its pool resets nothing."""
 
     def __init__(self, url: URL, *, size: int) -> None:
-        arguments: dict[str, Any] = {}
+        self.settings: Sequence[str] = _OURS
+        arguments: dict[str, Any] = {"async_creator_fn": self._connect}
         if "connect_timeout" not in url.query:
             arguments["connect_timeout"] = _CONNECT_SECONDS
         if "charset" not in url.query:
@@ -71,30 +78,64 @@ class MadeEngine:
             pool_use_lifo=True,
             connect_args=arguments,
         )
-        event.listen(self.engine.sync_engine, "connect", _on_connect)
 
-    async def take(self, longest: int) -> MadeCheckout:
-        return await opened_whole(self._take(longest), MadeCheckout.discard)
+    async def join_cluster(self) -> None:
+        """From now on, connections are to a node of a cluster."""
+        self.settings = (*_OURS, _CLUSTER)
+        await self.engine.dispose()
 
-    async def _take(self, longest: int) -> MadeCheckout:
+    async def _connect(self, **arguments: Any) -> Connection:
+        return await _connect(self.settings, arguments)
+
+    async def take(self, longest: int, doubted_at: float) -> MadeCheckout:
+        return await opened_whole(
+            self._take(longest, doubted_at), MadeCheckout.discard, patience=OPENING_SECONDS
+        )
+
+    async def _take(self, longest: int, doubted_at: float) -> MadeCheckout:
         while True:
-            checkout = MadeCheckout(await self.engine.raw_connection(), longest)
-            if not _has_ended(checkout.connection.driver):
+            taken = await self.engine.raw_connection()
+            checkout = MadeCheckout(taken, longest)
+            if not _has_ended(checkout.connection.driver) and not is_doubted(taken.info, doubted_at):
                 return checkout
-            _log.debug("a connection was closed by the server while nobody used it")
+            _log.debug("a connection was closed by the server while nobody used it, or may have been")
             await checkout.discard()
 
 
-def _on_connect(connection: Any, _record: object) -> None:
-    cursor = connection.cursor()
-    for setting in _OURS:
-        cursor.execute(setting)
-    cursor.close()
+class _Connection(Connection):  # type: ignore[misc]  # a base without types
+    """One that is closed also where nobody is left to say goodbye to."""
+
+    async def ensure_closed(self) -> None:
+        try:
+            await super().ensure_closed()
+        finally:
+            self.close()
+
+
+async def _connect(settings: Sequence[str], arguments: dict[str, Any]) -> Connection:
+    """A connection with our settings, within so many seconds; aiomysql itself waits for a greeting without end."""
+    driver = _Connection(**arguments)
+    try:
+        async with asyncio.timeout(arguments["connect_timeout"]):
+            await driver._connect()  # noqa: SLF001 - what aiomysql.connect() does; it would not close the socket
+            for setting in settings:
+                await driver.query(setting)
+    except TimeoutError as error:
+        driver.close()
+        raise OperationalError(
+            CR_CONN_HOST_ERROR, f"the server does not answer within {arguments['connect_timeout']} s"
+        ) from error
+    except BaseException:
+        driver.close()
+        raise
+    return driver
 
 
 def _has_ended(driver: Connection) -> bool:
-    """Whether the server has hung up, as far as the event loop has heard: no question, as a ping would be."""
-    return bool(driver.closed or driver._reader.at_eof())  # noqa: SLF001 - as aiomysql's own pool does
+    """Whether the connection has ended, as far as the event loop has heard: no question, as a ping would be."""
+    reader = driver._reader  # noqa: SLF001 - as aiomysql's own pool does
+    # A server that hangs up says so; one that is killed, or a firewall, resets.
+    return bool(driver.closed or reader.at_eof() or reader.exception() is not None)
 
 
 class MadeCheckout(MySQLCheckout):
@@ -120,13 +161,22 @@ class GivenCheckout(MySQLCheckout):
         self.connection = Session(driver, server.longest)
 
     @classmethod
-    async def take(cls, engine: AsyncEngine, server: Server) -> GivenCheckout:
-        return await opened_whole(cls._take(engine, server), cls.discard)
+    async def take(cls, engine: AsyncEngine, server: Server, doubted_at: float) -> GivenCheckout:
+        return await opened_whole(
+            cls._take(engine, server, doubted_at), cls.discard, patience=OPENING_SECONDS
+        )
 
     @classmethod
-    async def _take(cls, engine: AsyncEngine, server: Server) -> GivenCheckout:
-        taken = await engine.connect()
-        checkout = cls(taken, await driver_of(taken), server)
+    async def _take(cls, engine: AsyncEngine, server: Server, doubted_at: float) -> GivenCheckout:
+        while True:
+            taken = await engine.connect()
+            driver = await driver_of(taken)
+            if not is_doubted((await taken.get_raw_connection()).info, doubted_at):
+                break
+            driver.close()
+            await taken.invalidate()
+            await taken.close()
+        checkout = cls(taken, driver, server)
         try:
             await checkout._borrow()
         except BaseException:
@@ -137,15 +187,20 @@ class GivenCheckout(MySQLCheckout):
     async def _borrow(self) -> None:
         if self.connection.in_transaction:  # a listener of the user's has begun one
             await self.connection.ask(("ROLLBACK", ()))
-        remember = ", ".join(f"@kapusta_{name} = @@{name}" for name in _SETTINGS)
+        remember = ", ".join(f"@kapusta_{name} = @@{name}" for name in self._settings)
         isolation = f"@kapusta_isolation = @@{self._server.isolation}"
-        await self.connection.ask((f"SET {remember}, {isolation}", ()), *((text, ()) for text in _OURS))
+        ours = (*_OURS, _CLUSTER) if self._server.is_cluster else _OURS
+        await self.connection.ask((f"SET {remember}, {isolation}", ()), *((text, ()) for text in ours))
+
+    @property
+    def _settings(self) -> Sequence[str]:
+        return (*_SETTINGS, "wsrep_sync_wait") if self._server.is_cluster else _SETTINGS
 
     def give_back(self) -> Coroutine[Any, Any, None]:
         return self._give_back()
 
     async def _give_back(self) -> None:
-        restore = ", ".join(f"SESSION {name} = @kapusta_{name}" for name in _SETTINGS)
+        restore = ", ".join(f"SESSION {name} = @kapusta_{name}" for name in self._settings)
         isolation = f"SESSION {self._server.isolation} = @kapusta_isolation"
         try:
             await self.connection.ask((f"SET {restore}, {isolation}", ()))

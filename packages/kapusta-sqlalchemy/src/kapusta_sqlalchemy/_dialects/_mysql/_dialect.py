@@ -82,6 +82,8 @@ class MySQL(Dialect):
             if better := refused(error, engine.url):
                 raise better from error
             raise
+        if self._server.is_cluster and self._made:
+            await self._made.join_cluster()
 
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
@@ -94,20 +96,21 @@ class MySQL(Dialect):
         async def holder() -> object:
             return await connection.scalar(text(f"SELECT IS_USED_LOCK({_LOCK_NAME})"), name)
 
-        await take_turn(connection.engine.url, lock, holder)
+        # What is no DDL is one transaction. In a cluster, where a lock is one node's, two that make the same store write
+        # the same row of Alembic's table: one of them fails at its commit, begins again, and finds the other's.
+        connection = await connection.execution_options(isolation_level="READ COMMITTED")
         try:
+            await take_turn(connection.engine.url, lock, holder)
             yield
             await connection.commit()
-            await connection.execute(text(f"DO RELEASE_LOCK({_LOCK_NAME})"), name)
-        except BaseException:
-            # The lock ends with the connection, whatever state that is in.
+        finally:
+            # The lock ends with the connection, whatever state that is in; and the pool gets none with this isolation.
             await connection.invalidate()
-            raise
 
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
         if made and self._made:
-            return await self._made.take(self._server.longest)
-        return await GivenCheckout.take(engine, self._server)
+            return await self._made.take(self._server.longest, self.doubted_at)
+        return await GivenCheckout.take(engine, self._server, self.doubted_at)
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)

@@ -22,6 +22,7 @@ OLDEST_MYSQL: Final = (8, 0)
 _FACTS: Final = text(
     "SELECT VERSION(), DATABASE(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, @@version_comment"
 )
+_CLUSTER: Final = text("SHOW VARIABLES LIKE 'wsrep_on'")
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
 
@@ -32,10 +33,12 @@ class Server:
     Attributes:
         isolation: the variable that holds a session's isolation level.
         longest: the most bytes of one packet.
+        is_cluster: whether it is a node of Galera.
     """
 
     isolation: str
     longest: int
+    is_cluster: bool = False
 
 
 async def look_at(connection: AsyncConnection, url: URL, schema: str | None) -> Server:
@@ -58,8 +61,10 @@ async def look_at(connection: AsyncConnection, url: URL, schema: str | None) -> 
             _shown(url),
             flushes,
         )
+    is_cluster = (await connection.execute(_CLUSTER)).all() == [("wsrep_on", "ON")]
     # MariaDB has had the new name as well since 11.1; MySQL has dropped the old one.
-    return Server(isolation="tx_isolation" if is_mariadb else "transaction_isolation", longest=int(longest))
+    isolation = "tx_isolation" if is_mariadb else "transaction_isolation"
+    return Server(isolation=isolation, longest=int(longest), is_cluster=is_cluster)
 
 
 def _check_version(version: str, is_mariadb: bool, url: URL) -> None:

@@ -25,6 +25,9 @@ _PASSES: Final = {
     1614: "a deadlock with another transaction",
     3572: "a row is locked by another transaction",
     DUPLICATE: "another transaction has just stored the same",
+    1050: "another process has just made the same table",  # on another node of a cluster, where its lock is not seen
+    1061: "another process has just made the same index",
+    1684: "another process is changing the table",
 }
 _CANNOT: Final = {
     0,  # aiomysql: the connection is closed
@@ -33,6 +36,7 @@ _CANNOT: Final = {
     1041,
     1042,
     1043,
+    1047,  # a node that is not in its cluster, or not yet
     1053,  # the server shuts down
     1077,
     1079,

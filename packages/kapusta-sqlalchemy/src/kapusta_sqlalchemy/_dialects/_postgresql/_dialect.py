@@ -91,9 +91,9 @@ class PostgreSQL(Dialect):
 
     @asynccontextmanager
     async def migrating(self, connection: AsyncConnection) -> AsyncIterator[None]:
+        # In a stricter one what has been made while we waited would not be seen; in autocommit there is no transaction.
+        connection = await connection.execution_options(isolation_level="READ COMMITTED")
         async with connection.begin():
-            # In another one what has been made while we waited would not be seen.
-            await connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
             await take_turn(
                 connection.engine.url,
                 lambda seconds: self._lock(connection, seconds),
@@ -133,7 +133,7 @@ class PostgreSQL(Dialect):
         return bool(await connection.scalar(asked, {"schema": self.tables.schema}))
 
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
-        return await (MadeCheckout if made else GivenCheckout).take(engine)
+        return await (MadeCheckout if made else GivenCheckout).take(engine, self.doubted_at)
 
     async def close(self) -> None:
         if self._hints is not None:
