@@ -15,7 +15,8 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from kapusta import Kapusta, Task
-from tests.chaos.history import Began, Ended, Journal
+from tests.chaos.events import Began, Ended
+from tests.chaos.journal import Journal
 from tests.chaos.phases import Snare
 
 FOLDER: Final = "CHAOS_FOLDER"

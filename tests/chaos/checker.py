@@ -11,7 +11,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple, TypeVar
 
-from tests.chaos.history import Body, Claim, History, Launch, Row, Write
+from tests.chaos.events import Claim, Launch
+from tests.chaos.history import Body, History, Row, Write
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)

@@ -13,7 +13,8 @@ from typing import Final
 
 from tests.chaos.crew import Member
 from tests.chaos.engines import Engine
-from tests.chaos.history import Death, Fault, Journal
+from tests.chaos.events import Death, Fault
+from tests.chaos.journal import Journal
 from tests.chaos.phases import PHASES, POINTS
 from tests.chaos.watch import Watch
 from tests.servers.proxy import Proxy

@@ -1,190 +1,26 @@
-"""What happened, as lines in files: written by every process of a run, and read when it is over.
-
-A line is written by one system call, so a process that is killed leaves whole lines behind. What a body does is also
-forced to the disk. A file has at most `SEGMENT` bytes, so that a process that may write only small files (see the
-fault `full`) can still tell what it does.
-"""
+"""All that happened in a run, put together: each change with its answer, each body with its end."""
 
 from __future__ import annotations
 
-import os
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import Final, TypeVar
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
 
+from tests.chaos.events import (
+    Answered,
+    AnyEvent,
+    Asked,
+    Began,
+    Claim,
+    Death,
+    Ended,
+    Fault,
+    Launch,
+    Stored,
+)
+
 E = TypeVar("E")
-
-SEGMENT: Final = 16 << 10
-LIMIT: Final = 2 * SEGMENT
-"""How large a file may be for a process whose disk is full."""
-
-
-class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=str.lower):
-    """Something that happened.
-
-    Attributes:
-        at: when, on the machine's monotonic clock, which all processes share.
-        pid: to whom.
-    """
-
-    at: float = msgspec.field(default_factory=time.monotonic)
-    pid: int = msgspec.field(default_factory=os.getpid)
-
-
-class Launch(Event, frozen=True, kw_only=True):
-    """A launch is about to be sent.
-
-    Attributes:
-        serial: the launch's number, an argument of the task.
-        attempts: its ``max_retry_attempts``.
-        hold: whether its crash policy is ``hold``.
-    """
-
-    serial: int
-    name: str
-    attempts: int
-    hold: bool
-
-
-class Stored(Event, frozen=True, kw_only=True):
-    """A launch was acknowledged."""
-
-    serial: int
-    task: int
-
-
-class Claim(Event, frozen=True, kw_only=True):
-    """The store answered a worker that the task is its own now."""
-
-    task: int
-    run: int
-    worker: str
-
-
-class Asked(Event, frozen=True, kw_only=True):
-    """A change is about to be sent to the store.
-
-    Attributes:
-        key: the number of this try.
-        failures: the counter, where the change sets it.
-        raises: whether it begins another life of the task.
-        nonce: the mark of the body whose answer it carries, if it carries one.
-    """
-
-    key: str
-    task: int
-    run: int
-    guard: str
-    worker: str | None
-    status: str | None
-    failures: int | None
-    raises: bool
-    nonce: str | None
-
-
-class Answered(Event, frozen=True, kw_only=True):
-    """What the store answered to a change."""
-
-    key: str
-    answer: str
-
-
-class Began(Event, frozen=True, kw_only=True):
-    """A body has begun, and leaves its mark.
-
-    Attributes:
-        until: when it will have ended, if it can be stopped, and is run again if it is; else 0.
-    """
-
-    task: int
-    run: int
-    nonce: str
-    until: float = 0.0
-
-
-class Ended(Event, frozen=True, kw_only=True):
-    """A body is about to return or to raise, or was stopped: *how* says which."""
-
-    nonce: str
-    how: str
-
-
-class Death(Event, frozen=True, kw_only=True):
-    """A process is about to be killed: in which phase, and where in it."""
-
-    phase: str
-    point: str
-
-
-class Fault(Event, frozen=True, kw_only=True):
-    """Somebody has made a fault."""
-
-    kind: str
-    detail: str = ""
-
-
-AnyEvent = Launch | Stored | Claim | Asked | Answered | Began | Ended | Death | Fault
-
-_decoder: Final = msgspec.json.Decoder(AnyEvent)
-
-
-class Journal:
-    """The files of one process; used from any thread, under its own lock."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._lock = threading.Lock()
-        self._descriptor = -1
-        self._size = self._segments = 0
-
-    def write(self, event: AnyEvent, *, forced: bool = False) -> None:
-        """Append a line; *forced*: and return when the disk has it."""
-        line = msgspec.json.encode(event) + b"\n"
-        with self._lock:
-            if self._descriptor < 0 or self._size + len(line) > SEGMENT:
-                self._turn_over()
-            os.write(self._descriptor, line)
-            self._size += len(line)
-            if forced:
-                os.fsync(self._descriptor)
-
-    def _turn_over(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._segments += 1
-        path = self._folder / f"{os.getpid()}-{time.monotonic_ns()}-{self._segments}.jsonl"
-        self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        self._size = 0
-
-
-class Reader:
-    """Reads a folder of journals bit by bit, while they are written."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._read: dict[Path, int] = {}
-
-    def new(self) -> Iterator[AnyEvent]:
-        """What has been written since; of each process in order."""
-        with os.scandir(self._folder) as entries:
-            grown = [
-                Path(entry.path)
-                for entry in entries
-                if entry.name.endswith(".jsonl")
-                and entry.stat().st_size > self._read.get(Path(entry.path), 0)
-            ]
-        for path in sorted(grown):
-            with path.open("rb") as file:
-                file.seek(self._read.get(path, 0))
-                for line in file:
-                    if not line.endswith(b"\n"):
-                        break
-                    self._read[path] = self._read.get(path, 0) + len(line)
-                    yield _decoder.decode(line)
 
 
 class Write(msgspec.Struct, frozen=True, kw_only=True):

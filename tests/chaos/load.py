@@ -12,7 +12,8 @@ from kapusta import Kapusta, LaunchUnknownError, Task
 from kapusta.backend import StoreUnavailableError
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.chaos.bodies import KINDS, Orders, register
-from tests.chaos.history import Journal, Launch, Stored
+from tests.chaos.events import Launch, Stored
+from tests.chaos.journal import Journal
 from tests.chaos.phases import Snare
 from tests.chaos.recording import RecordingCRUD
 

@@ -20,8 +20,10 @@ from kapusta_sqlalchemy import AlchemyCRUD
 from tests.chaos.checker import Violation, violations
 from tests.chaos.crew import Member
 from tests.chaos.engines import ENGINES, Engine
+from tests.chaos.events import Began
 from tests.chaos.figures import overlaps, twice
-from tests.chaos.history import Began, History, Journal, Reader
+from tests.chaos.history import History
+from tests.chaos.journal import Journal, Reader
 from tests.chaos.load import Load
 from tests.chaos.run import drained, rows_of
 from tests.chaos.watch import Watch

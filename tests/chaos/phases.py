@@ -10,7 +10,8 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-from tests.chaos.history import Death, Journal
+from tests.chaos.events import Death
+from tests.chaos.journal import Journal
 
 T = TypeVar("T")
 

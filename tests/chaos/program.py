@@ -19,7 +19,7 @@ from pathlib import Path
 from kapusta import Kapusta
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.chaos.bodies import FOLDER, journal, register, snare
-from tests.chaos.history import LIMIT, SEGMENT
+from tests.chaos.journal import LIMIT, SEGMENT
 from tests.chaos.recording import RecordingCRUD
 
 

@@ -27,7 +27,8 @@ from kapusta.backend import (
     TaskQuery,
     WakeKind,
 )
-from tests.chaos.history import Answered, Asked, Claim, Journal
+from tests.chaos.events import Answered, Asked, Claim
+from tests.chaos.journal import Journal
 from tests.chaos.phases import Snare
 
 _NONCE: Final = re.compile(r"nonce-[0-9a-f]{16}")

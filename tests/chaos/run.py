@@ -18,7 +18,8 @@ from tests.chaos.crew import Member
 from tests.chaos.engines import ENGINES, Engine
 from tests.chaos.faults import Faults
 from tests.chaos.figures import Figures
-from tests.chaos.history import History, Journal, Reader, Row
+from tests.chaos.history import History, Row
+from tests.chaos.journal import Journal, Reader
 from tests.chaos.load import Load
 from tests.chaos.recording import nonce_in
 from tests.chaos.watch import Watch

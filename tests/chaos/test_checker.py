@@ -8,18 +8,8 @@ from typing import Self
 import pytest
 
 from tests.chaos.checker import RULES, Violation, violations
-from tests.chaos.history import (
-    Answered,
-    AnyEvent,
-    Asked,
-    Began,
-    Claim,
-    Ended,
-    History,
-    Launch,
-    Row,
-    Stored,
-)
+from tests.chaos.events import Answered, AnyEvent, Asked, Began, Claim, Ended, Launch, Stored
+from tests.chaos.history import History, Row
 
 
 class Tale:

@@ -4,23 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.chaos.events import Answered, AnyEvent, Asked, Began, Death, Ended, Fault, Launch, Stored
 from tests.chaos.figures import Figures, overlaps, table, twice
-from tests.chaos.history import (
-    LIMIT,
-    Answered,
-    AnyEvent,
-    Asked,
-    Began,
-    Death,
-    Ended,
-    Fault,
-    History,
-    Journal,
-    Launch,
-    Reader,
-    Row,
-    Stored,
-)
+from tests.chaos.history import History, Row
+from tests.chaos.journal import LIMIT, Journal, Reader
 
 
 def test_a_journal_is_read_while_it_is_written(tmp_path: Path) -> None:

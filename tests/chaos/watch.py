@@ -7,7 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Final
 
-from tests.chaos.history import Answered, AnyEvent, Asked, Began, Claim, Ended, Reader
+from tests.chaos.events import Answered, AnyEvent, Asked, Began, Claim, Ended
+from tests.chaos.journal import Reader
 
 _MARGIN: Final = 0.5
 """Seconds from a look to what follows from it."""
