@@ -7,6 +7,8 @@ import pickle
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 SECRET = "the secret of these tests, which is long enough"
 OLD_SECRET = "the secret that there was before it"
 exploded: list[str] = []
@@ -35,6 +37,11 @@ class Bomb:
 def bomb(path: str | None = None) -> bytes:
     """A pickle that runs code when it is read."""
     return pickle.dumps(Bomb(path))
+
+
+def bomb_call(parameter: str, path: str | None = None) -> bytes:
+    """A call as a `PickleCodec` packs it, with a bomb as its one argument; nobody has signed it."""
+    return msgspec.msgpack.encode({parameter: bomb(path)})
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from kapusta import Kapusta, PickleCodec, ResultUnreadableError, Task, TaskStatus
 from kapusta.backend import BaseCRUD, Change, ClaimRequest, Guard, NewTask, StoredTask, TaskExecutionMode
 from kapusta.testing import ManualClock
-from tests.security.bombs import OLD_SECRET, SECRET, bomb, exploded
+from tests.security.bombs import OLD_SECRET, SECRET, bomb, bomb_call, exploded
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.stored import stored
 
@@ -21,9 +21,12 @@ ROWS: dict[str, tuple[str, Forge]] = {
     # how it is made: which codec the row says, and the arguments in it
     "a pickle as JSON": ("json", lambda own, other: bomb()),
     "a signed call, said to be JSON": ("json", lambda own, other: own),
-    "a pickle without a signature": ("pickle", lambda own, other: bomb()),
-    "a pickle under a signature of zeros": ("pickle", lambda own, other: b"\0" * 32 + bomb()),
-    "a pickle under the signature of another call": ("pickle", lambda own, other: own[:32] + bomb()),
+    "a pickle without a signature": ("pickle", lambda own, other: bomb_call("order")),
+    "a pickle under a signature of zeros": ("pickle", lambda own, other: b"\0" * 32 + bomb_call("order")),
+    "a pickle under the signature of another call": (
+        "pickle",
+        lambda own, other: own[:32] + bomb_call("order"),
+    ),
     "signed by another secret": ("pickle", lambda own, other: signed(OLD_SECRET, "pay")),
     "the call of another task": ("pickle", lambda own, other: other),
     "half of a signed call": ("pickle", lambda own, other: own[: len(own) // 2]),

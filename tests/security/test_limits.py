@@ -149,6 +149,17 @@ async def test_a_refusal_shows_a_short_piece_of_what_it_refuses(value: object) -
     assert len(str(caught.value)) < 1500
 
 
+async def test_what_would_arrive_as_something_else_is_shown_in_short() -> None:
+    """Neither what was passed nor what would arrive is in the message whole."""
+    kapusta = Kapusta(MemoryCRUD())
+    task = kapusta.register_task(bodies.give_back)
+    async with kapusta:
+        with pytest.raises(ArgumentError, match="would arrive as") as caught:
+            await task.launch({1: "x" * MEBIBYTE})
+
+    assert len(str(caught.value)) < 1500
+
+
 # --- in child processes -----------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from kapusta._arguments import Arguments
 from kapusta._codec import Codecs, ForeignBytesError, Label, Role
 from kapusta._errors import UnreadablePayloadError
 from kapusta._executors._messages import Welcome
-from tests.security.bombs import OLD_SECRET, SECRET, Moody, Order, bomb, exploded
+from tests.security.bombs import OLD_SECRET, SECRET, Moody, Order, bomb, bomb_call, exploded
 
 if TYPE_CHECKING:
     from tests.security.bombs import Bomb as Hidden
@@ -208,7 +208,7 @@ def test_the_bomb_of_these_tests_goes_off() -> None:
     assert exploded == ["boom"]
 
 
-@pytest.mark.parametrize("data", [bomb(), b"\0" * 32 + bomb(), b'{"order": 7}', b""])
+@pytest.mark.parametrize("data", [bomb_call("order"), b"\0" * 32 + bomb_call("order"), b'{"order": 7}', b""])
 def test_a_call_that_is_not_signed_is_unreadable(data: bytes) -> None:
     """It says what to do about it, and runs nothing."""
     with pytest.raises(UnreadablePayloadError, match="has signed them as the arguments") as caught:

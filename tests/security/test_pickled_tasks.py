@@ -21,7 +21,7 @@ from kapusta._executors._messages import Answer, Job
 from kapusta._naming import ImportPath
 from kapusta.testing import ManualClock
 from tests.security import bodies
-from tests.security.bombs import OLD_SECRET, SECRET, Order, bomb
+from tests.security.bombs import OLD_SECRET, SECRET, Order, bomb_call
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.stored import stored
 
@@ -238,7 +238,8 @@ async def test_a_child_unpickles_nothing_that_is_not_signed(
     where = ImportPath("tests.security.bodies", "give_back")
 
     answers = []
-    for payload in (bomb(str(boom)), b"\0" * 32 + bomb(str(boom))):
+    call = bomb_call("value", str(boom))
+    for payload in (call, b"\0" * 32 + call):
         child.tell(Job("give_back", where, payload, "pickle"))
         answers.append(await child.hear())
     child.let_go()
