@@ -91,7 +91,7 @@ async def _empty(admin: asyncpg.Connection) -> None:
 
 def start_postgresql() -> tuple[OwnedServer, URL]:
     """Start a server; answer it, and the address of a database in it."""
-    folders = _folders()
+    folders = program_folders()
     postgres, initdb = binary("postgres", folders), binary("initdb", folders)
     if postgres is None or initdb is None:
         remedy = f"install it (Debian: apt-get install postgresql; macOS: brew install postgresql) or set {VARIABLE}"
@@ -108,18 +108,18 @@ def start_postgresql() -> tuple[OwnedServer, URL]:
         "log_min_messages": "warning",
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    server.start(postgres, "-D", data, *words, ending="SIGINT", ready=lambda: _is_ready(data))
+    server.start(postgres, "-D", data, *words, ending="SIGINT", ready=lambda: is_ready(data))
     url = URL.create("postgresql", username="kapusta", host="127.0.0.1", port=port, database="postgres")
     return server, url
 
 
-def _is_ready(data: Path) -> bool:
+def is_ready(data: Path) -> bool:
     """What the server itself writes down for those who wait."""
     path = data / "postmaster.pid"
     return path.exists() and path.read_text().rstrip().endswith("ready")
 
 
-def _folders() -> list[Path]:
+def program_folders() -> list[Path]:
     """Where distributions keep the server's programs, the newest version first."""
     folders = []
     if config := shutil.which("pg_config"):
