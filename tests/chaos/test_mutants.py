@@ -96,11 +96,11 @@ def copy(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ran(copy: Path, *tests: str) -> tuple[int, str]:
-    """What pytest answers, and says, to these tests on the copy."""
+def ran(copy: Path, *tests: str, timeout: int) -> tuple[int, str]:
+    """What pytest answers, and says, to these tests on the copy, with so many seconds for each."""
     sources = [str(copy / package / "src") for package in PACKAGES]
     ran = subprocess.run(
-        [sys.executable, "-c", RUNNER, "-q", "-p", "no:cacheprovider", "--timeout=12", *tests],
+        [sys.executable, "-c", RUNNER, "-q", "-p", "no:cacheprovider", f"--timeout={timeout}", *tests],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sources), "PYTHONDONTWRITEBYTECODE": "1"},
         stdin=subprocess.DEVNULL,
@@ -115,7 +115,7 @@ def ran(copy: Path, *tests: str) -> tuple[int, str]:
 
 def test_the_copy_as_it_is_passes(copy: Path) -> None:
     """What fails below fails for the one line."""
-    code, said = ran(copy, *(mutant.test for mutant in MUTANTS.values()))
+    code, said = ran(copy, *(mutant.test for mutant in MUTANTS.values()), timeout=60)
 
     assert code == pytest.ExitCode.OK, said
     assert f"{len(MUTANTS)} passed" in said
@@ -129,7 +129,7 @@ def test_a_safeguard_that_is_gone_is_missed(mutant: Mutant, copy: Path) -> None:
     assert source.count(mutant.line) == 1, f"{mutant.file} is not what it was: {mutant.line}"
     file.write_text(source.replace(mutant.line, mutant.becomes), encoding="utf-8")
 
-    code, said = ran(copy, mutant.test)
+    code, said = ran(copy, mutant.test, timeout=12)
 
     assert code == pytest.ExitCode.TESTS_FAILED, said
     assert "1 failed" in said
