@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.security.bombs import exploded
-from tests.worker.conftest import in_memory, make_kapusta, nothing_left_behind, on_sqlite, open_store
+from tests.worker.conftest import in_memory, make_kapusta, on_sqlite, open_store
 
-__all__ = ["in_memory", "make_kapusta", "nothing_left_behind", "on_sqlite", "open_store"]
+__all__ = ["in_memory", "make_kapusta", "on_sqlite", "open_store"]
 
 
 @pytest.fixture(autouse=True)

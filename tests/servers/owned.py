@@ -18,6 +18,9 @@ from typing import NoReturn
 import pytest
 
 GUARD = Path(__file__).with_name("guard.py")
+GUARDS: set[int] = set()
+"""The processes that guard the servers, as children of this one."""
+
 PATIENCE = 60.0
 """How many seconds a server may take to start."""
 
@@ -66,6 +69,7 @@ class OwnedServer:
             stdin=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is for the tests, which end it when they are through
         )
+        GUARDS.add(self._guard.pid)
         deadline = time.monotonic() + PATIENCE
         while not ready():
             if self._guard.poll() is not None or time.monotonic() > deadline:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.worker.conftest import in_memory, make_kapusta, nothing_left_behind, on_sqlite, open_store
+from tests.worker.conftest import in_memory, make_kapusta, on_sqlite, open_store
 
-__all__ = ["in_memory", "make_kapusta", "nothing_left_behind", "on_sqlite", "open_store"]
+__all__ = ["in_memory", "make_kapusta", "on_sqlite", "open_store"]

@@ -1,4 +1,4 @@
-"""Stores to work on, Kapustas that are shut down in the end, and a look at what is left behind."""
+"""Stores to work on, and Kapustas that are shut down in the end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from kapusta import Kapusta
 from kapusta.backend import BaseCRUD, Clock
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
-from tests.worker.eventually import eventually
-from tests.worker.leftovers import Leftovers
 
 OpenStore = Callable[..., BaseCRUD]
 MakeKapusta = Callable[..., Kapusta]
@@ -38,14 +36,6 @@ def sqlite_store(folder: Path) -> OpenStore:
         return AlchemyCRUD(f"sqlite+aiosqlite:///{folder}/tasks.db", clock=clock)
 
     return open_store
-
-
-@pytest.fixture(autouse=True)
-async def nothing_left_behind() -> AsyncIterator[None]:
-    """No asyncio task, thread or child process outlives the test that caused it."""
-    leftovers = Leftovers()
-    yield
-    await eventually(lambda: not leftovers.found(), f"all of it is gone: {leftovers.found()}", within=10)
 
 
 @pytest.fixture
