@@ -138,6 +138,25 @@ async def test_the_death_of_one_worker_disturbs_no_other(site: Site, start: Star
     assert await handle.result(timeout=30) == busy
 
 
+async def test_a_task_that_kills_its_worker_does_not_kill_all_of_them_for_ever(
+    site: Site, start: StartFleet
+) -> None:
+    """After three deaths it is held, with the reason; the workers are back, and do the next task."""
+    fleet = await start({"kill_the_worker": "sync", "append": "async_"}, processes=3, lease=1)
+    await fleet.working(3)
+    deadly = await site.task("kill_the_worker").launch(folder=str(site.folder))
+
+    async def is_held() -> bool:
+        return await deadly.status() is TaskStatus.held
+
+    await eventually(is_held, "it is held", within=60)
+
+    assert len(site.notes("began")) == 3
+    assert "crash 3 in a row, max_crashes=3" in ((await site.stored(deadly)).reason or "")
+    await fleet.working(3)
+    await (await site.task("append").launch(folder=str(site.folder), number=7)).result(timeout=20)
+
+
 async def test_when_the_leader_is_killed_its_workers_end(site: Site, start: StartFleet) -> None:
     """`kill -9` of the leader: what ends within the grace is a success, the rest waits again, no process is left."""
     fleet = await start({"wait_once": "async_", "start_a_child_and_sleep": "process"}, processes=2, grace=3)

@@ -142,6 +142,35 @@ async def test_the_retry_of_a_thread_does_not_start_beside_it(
     assert (await stored(kapusta, handle)).failures == 1
 
 
+async def test_a_thread_that_outlived_its_timeout_may_still_run_when_a_person_retries_its_task(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """Without a retry left its task has ended: whoever retries it has the second run beside the first, whose answer is lost."""
+    kapusta = make_kapusta(in_memory(), max_threads=2)
+    gate, begun, ended = threading.Event(), [], threading.Event()
+
+    @kapusta.task(execution_mode="thread", timeout=0.05)
+    def stuck() -> str:
+        begun.append(len(begun))
+        if len(begun) > 1:
+            return "second"
+        gate.wait(20)
+        ended.set()
+        return "first"
+
+    await kapusta.startup()
+    handle = await stuck.launch()
+    with pytest.raises(TaskFailedError):
+        await handle.result(timeout=10)
+    assert await handle.retry()
+
+    assert await handle.result(timeout=10) == "second"
+    assert not ended.is_set()
+    gate.set()
+    await asyncio.to_thread(ended.wait, 10)
+    assert await handle.result(timeout=10) == "second"
+
+
 async def test_a_thread_that_outlives_its_timeout_keeps_its_slot(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

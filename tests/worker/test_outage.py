@@ -71,6 +71,36 @@ async def test_an_outcome_waits_for_the_store(open_store: OpenStore, make_kapust
     assert ran == [1]
 
 
+async def test_a_worker_that_ends_before_the_store_is_back_leaves_its_outcomes_to_be_made_again(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """What it could not write is lost with it: after a crash's time another worker runs the task again."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    one, other = make_kapusta(store), make_kapusta(in_memory(clock))
+    ran = []
+
+    async def work() -> str:
+        ran.append(clock.monotonic())
+        return "done"
+
+    task = one.register_task(work, name="work")
+    other.register_task(work, name="work")
+    await one.startup()
+    await clock.advance(seconds=1)
+    store.script.down = {"change_tasks", "renew_leases"}
+    handle = await task.launch()
+    await clock.advance(seconds=5)
+    store.script.down = {"*"}
+    await one.shutdown()
+    await other.startup()
+    await clock.advance(minutes=2)
+
+    assert len(ran) == 2
+    assert 30 <= ran[1] - ran[0] <= 60 + 5
+    assert await other.handle(int(handle)).result(timeout=0) == "done"
+
+
 async def test_what_has_ended_is_settled_before_anybody_rescues_it(
     in_memory: OpenStore, make_kapusta: MakeKapusta, monkeypatch: pytest.MonkeyPatch
 ) -> None:

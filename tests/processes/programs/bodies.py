@@ -104,3 +104,9 @@ def compute_with_the_lock_once(folder: str, seconds: float) -> int:
         sum(range(round(1_000_000 * seconds / (time.monotonic() - trial))))
     note(folder, "ended")
     return os.getpid()
+
+
+def kill_the_worker(folder: str) -> None:
+    """Take the whole process along, as a fault in a library of C would."""
+    note(folder, "began")
+    os.kill(os.getpid(), signal.SIGKILL)
