@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from kapusta.backend import StoredTask, TaskExecutionMode, TaskStatus
 
+T = TypeVar("T", bound=Sequence[Any])
+
+_log: Final = logging.getLogger("kapusta.sqlalchemy")
 _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MODES: Final = {mode.value: mode for mode in TaskExecutionMode}
 _STATUSES: Final = {status.value: status for status in TaskStatus}
 
-LAST_INSTANT: Final = (datetime.fromisoformat("9999-12-31T23:59:59.999999+00:00") - _EPOCH) // _MICROSECOND
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+_LAST: Final = datetime.max.replace(tzinfo=UTC)
+LAST_INSTANT: Final = (_LAST - _EPOCH) // _MICROSECOND
 """The greatest instant that can be read back; what would lie beyond is stored as this."""
 
 
@@ -24,7 +30,10 @@ def to_microseconds(instant: datetime) -> int:
 
 @lru_cache(maxsize=1024)  # what is written together has its instants in common
 def to_instant(microseconds: int) -> datetime:
-    return _EPOCH + timedelta(microseconds=microseconds)
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:  # not of our writing: one such row must not make a claim of many fail
+        return _FIRST if microseconds < 0 else _LAST
 
 
 @lru_cache(maxsize=64)
@@ -35,6 +44,31 @@ def _to_timedelta(microseconds: int) -> timedelta:
 def to_duration(duration: timedelta) -> int:
     """A duration in microseconds, at most what an instant can have."""
     return min(duration // _MICROSECOND, LAST_INSTANT)
+
+
+def to_records(rows: Iterable[T], read: Callable[[T], StoredTask]) -> list[StoredTask]:
+    """The records of rows, as *read* makes them.
+
+    What it cannot read, because something newer has written it or somebody by hand, is left out: it must not hide
+    the others. It stays where it is, and is named in the log, once.
+    """
+    records = []
+    for row in rows:
+        try:
+            records.append(read(row))
+        except (KeyError, TypeError, ValueError) as problem:
+            _report(row[0], repr(problem))
+    return records
+
+
+@lru_cache(maxsize=1024)
+def _report(task_id: int, problem: str) -> None:
+    _log.error(
+        "Task %s cannot be read from its row here, which is left as it is: %s",
+        task_id,
+        problem,
+        extra={"task_id": task_id},
+    )
 
 
 def to_record(row: Sequence[Any]) -> StoredTask:

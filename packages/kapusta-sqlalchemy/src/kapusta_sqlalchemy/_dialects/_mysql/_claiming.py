@@ -10,7 +10,7 @@ from aiomysql import Error  # type: ignore[import-untyped]  # the driver ships n
 
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
-from ..._rows import to_duration, to_instant
+from ..._rows import to_duration, to_instant, to_records
 from ._lanes import DUE, IN_LANE, Lane, Looker
 from ._session import Session
 from ._sql import BEGIN, COMMIT, Sql, now_is, record_of
@@ -116,7 +116,7 @@ class _Taking:
             ("EXECUTE kapusta_started", ()),
             COMMIT,
         )
-        return [record_of(row) for row in rows]
+        return to_records(rows, record_of)
 
 
 def _lane_of(task: StoredTask) -> Lane:

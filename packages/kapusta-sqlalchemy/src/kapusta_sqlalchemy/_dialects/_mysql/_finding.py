@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery
 
-from ..._rows import to_microseconds
+from ..._rows import to_microseconds, to_records
 from ._session import Session, Statement
 from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, record_of, storable_only
 
@@ -69,7 +69,7 @@ async def find(session: Session, sql: Sql, offset: int, query: TaskQuery) -> lis
     few = " ".join(f"JOIN ({text}) AS few_{place} USING (id)" for place, text in enumerate(joins))
     text = sql.fill(_FIND, sql.fill(few), " AND ".join(conditions))
     _, rows = await session.ask(now_is(offset), (text, (*joined, *parameters, query.limit)))
-    return [record_of(row) for row in rows]
+    return to_records(rows, record_of)
 
 
 def _any_of(guards: Iterable[Guard]) -> str:

@@ -10,7 +10,7 @@ from asyncpg import Connection
 
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
-from ..._rows import to_duration, to_instant, to_record
+from ..._rows import to_duration, to_instant, to_record, to_records
 from ._sql import Sql, storable
 from ._trouble import ERRORS
 
@@ -115,7 +115,7 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
             _log.warning("claim_tasks: the second look for tasks failed: %s", error)
             break
         now, next_eta, cut, *_ = rows[0]
-        taken = [to_record(row[3:]) for row in rows if row[3] is not None]
+        taken = to_records([row[3:] for row in rows if row[3] is not None], to_record)
         tasks += taken
         free -= Counter(task.mode.value for task in taken)
         free = Counter({mode: slots for mode, slots in free.items() if mode in cut})

@@ -9,7 +9,7 @@ from asyncpg import Connection
 
 from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
 
-from ..._rows import to_microseconds, to_record
+from ..._rows import to_microseconds, to_record, to_records
 from ._sql import Sql, storable
 
 _FIND: Final = """
@@ -71,7 +71,7 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
         # Written out, so that the planner knows how many of the tasks that is.
         conditions.append(f"finished < {to_microseconds(query.finished_before)}")
     text = sql.put(_FIND.replace("{conditions}", " AND ".join(conditions)))
-    return [to_record(row) for row in await connection.fetch(text, *parameters)]
+    return to_records(await connection.fetch(text, *parameters), to_record)
 
 
 def _guarded(guards: frozenset[Guard]) -> str:

@@ -8,7 +8,7 @@ from aiosqlite import Connection
 
 from kapusta.backend import ClaimRequest, Claims, StoredTask
 
-from ..._rows import to_duration, to_instant, to_microseconds, to_record
+from ..._rows import to_duration, to_instant, to_microseconds, to_record, to_records
 from ._sql import Sql, marks, storable_only
 
 # All lanes with something pending, by hopping from each to the next in the index, and of these the ones that
@@ -95,6 +95,6 @@ async def _grip(
     places = [number for pair in slots.items() for number in pair]
     parameters = (*served, request.worker, lease, lease, max(slots.values()), *places)
     rows = await connection.execute_fetchall(text, parameters)
-    tasks = [to_record(row) for row in rows]
+    tasks = to_records(rows, to_record)
     tasks.sort(key=lambda task: (-task.priority, task.eta, task.id))
     return tasks

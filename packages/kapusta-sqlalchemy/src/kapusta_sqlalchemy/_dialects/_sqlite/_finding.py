@@ -9,7 +9,7 @@ from aiosqlite import Connection
 
 from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
 
-from ..._rows import to_microseconds, to_record
+from ..._rows import to_microseconds, to_record, to_records
 from ._sql import MOST_ROWS, Sql, listed, storable_only
 
 _FIND: Final = """
@@ -67,7 +67,7 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
         parameters.append(to_microseconds(query.finished_before))
     text = sql.fill(_FIND, " AND ".join(conditions))
     rows = await connection.execute_fetchall(text, (*parameters, query.limit))
-    return [to_record(row) for row in rows]
+    return to_records(rows, to_record)
 
 
 def _status_in(statuses: frozenset[TaskStatus]) -> str:

@@ -1,0 +1,132 @@
+"""Rows that no version of this code has written: by hand, by a restore gone wrong, by something newer."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from kapusta import TaskStatus
+from kapusta.backend import ClaimRequest, TaskExecutionMode, TaskQuery
+from kapusta.testing import ManualClock
+from kapusta_sqlalchemy import AlchemyCRUD
+from tests.worker.conftest import MakeKapusta
+from tests.worker.stored import stored
+
+BEYOND_TIME = 10**18
+"""Microseconds since 1970 that are in no year of a calendar."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}"
+    found: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mysql_url")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
+    """The server is there before, and is no leftover."""
+
+
+async def damage(url: str, task_id: int, column: str, value: str | int | bytes) -> None:
+    """Write something into a row that does not belong there."""
+    engine = create_async_engine(url)
+    literal = f"'{value}'"
+    if isinstance(value, bytes):  # written out: not every driver takes bytes
+        literal = f"decode('{value.hex()}', 'hex')" if engine.name == "postgresql" else f"X'{value.hex()}'"
+    elif isinstance(value, int):
+        literal = str(value)
+    async with engine.begin() as connection:
+        changed = await connection.execute(
+            text(f"UPDATE kapusta_task SET {column} = {literal} WHERE id = {int(task_id)}")
+        )
+        assert changed.rowcount == 1
+    await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("status", "abducted"),
+        ("eta", BEYOND_TIME),
+        ("eta", -BEYOND_TIME),
+        ("deadline", BEYOND_TIME),
+        ("created", -BEYOND_TIME),
+        ("options", b"{"),
+        ("codec", "morse"),
+    ],
+)
+async def test_a_damaged_row_that_waits_keeps_no_other_waiting(
+    url: str, make_kapusta: MakeKapusta, column: str, value: str | int | bytes
+) -> None:
+    """What was launched with it runs, once, and so does what comes after it."""
+    clock = ManualClock()
+    kapusta = make_kapusta(AlchemyCRUD(url, clock=clock))
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.crud.startup()
+    damaged, neighbour = await task.launch_many([{}, {}])
+    await damage(url, damaged, column, value)
+
+    await kapusta.startup()
+    await clock.advance(minutes=1)
+    later = await task.launch()
+    await clock.advance(seconds=1)
+
+    for handle in (neighbour, later):
+        record = await stored(kapusta, handle)
+        assert (record.status, record.run, record.crashes) == (TaskStatus.success, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("mode", "actor"),
+        ("eta", BEYOND_TIME),
+        ("deadline", -BEYOND_TIME),
+        ("created", BEYOND_TIME),
+        ("lease_end", BEYOND_TIME),
+        ("lease_end", -BEYOND_TIME),
+        ("options", b"{"),
+    ],
+)
+async def test_a_damaged_row_whose_worker_died_keeps_no_other_from_being_rescued(
+    url: str,
+    make_kapusta: MakeKapusta,
+    caplog: pytest.LogCaptureFixture,
+    column: str,
+    value: str | int | bytes,
+) -> None:
+    """Its neighbour has lost its worker too, and runs again. What nobody can read stays, and is named, once."""
+    clock = ManualClock()
+    kapusta = make_kapusta(AlchemyCRUD(url, clock=clock))
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.crud.startup()
+    damaged, neighbour = await task.launch_many([{}, {}])
+    request = ClaimRequest(
+        worker="the dead",
+        lease=timedelta(seconds=30),
+        slots={TaskExecutionMode.sync: 2},
+        names=frozenset({"task"}),
+    )
+    assert len((await kapusta.crud.claim_tasks(request)).tasks) == 2
+    await damage(url, damaged, column, value)
+
+    await kapusta.startup()
+    with caplog.at_level(logging.ERROR, logger="kapusta"):
+        await clock.advance(minutes=3)
+
+    record = await stored(kapusta, neighbour)
+    assert (record.status, record.run) == (TaskStatus.success, 2)
+    if column == "mode":
+        [line] = [message for message in caplog.messages if str(int(damaged)) in message]
+        assert "'actor'" in line
+        assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [neighbour]
+        await damage(url, damaged, "mode", "sync")
+        assert (await stored(kapusta, damaged)).status is TaskStatus.started  # it was there all the time
