@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 import traceback
 from collections.abc import Iterator
 
@@ -145,7 +146,7 @@ def test_what_is_shown_of_a_url_has_no_password(url: str) -> None:
 
     assert PASSWORD not in masked(url)
     assert masked(masked(url)) == masked(url)
-    for error in errors[:2]:
+    for error in errors:
         assert PASSWORD not in f"{error} {vars(error)!r}"
 
 
@@ -168,6 +169,19 @@ def test_what_is_shown_of_a_url_has_no_password(url: str) -> None:
 def test_what_is_no_secret_is_shown(url: str, shown: str) -> None:
     """Whoever reads the error still sees which URL it was."""
     assert masked(url) == shown
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql+asyncpg://user@host:5432/db", "postgresql://user:***@host/my tasks", "sqlite:///it's.db"],
+)
+def test_the_command_in_an_error_can_be_typed(url: str) -> None:
+    """Its words are masked, not the whole: what names the store is still a URL, and what surrounds it is there."""
+    words = ["python", "-m", "kapusta_sqlalchemy", "upgrade", url, "--table-prefix", "my tasks_"]
+
+    error = StoreNotMigratedError(store=url, found=None, needs="1", command=shlex.join(words))
+
+    assert shlex.split(error.command) == words
 
 
 @pytest.mark.parametrize(
