@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from typing import Final
 
 _SCHEME: Final = re.compile(r"[\w.+-]+:/{1,2}")  # one slash is a slip
@@ -30,3 +31,12 @@ def masked(url: str) -> str:
         user, colon, _ = rest.partition(":")  # its host was forgotten
         rest = f"{user}{':***' if colon else ''}"
     return _SECRET_PARAMETER.sub(r"\1***", scheme + rest)
+
+
+def masked_command(command: str) -> str:
+    """A command line with each of its words masked, so that what is left of a URL is one; any other text as a whole."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return masked(command)
+    return shlex.join(map(masked, words))

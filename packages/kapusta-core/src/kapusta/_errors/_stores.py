@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from ._masked import masked
+from ._masked import masked, masked_command
 from ._root import KapustaError
 
 
@@ -106,7 +106,8 @@ class StoreNotMigratedError(StoreError):
     """The stored schema is missing or older than this code needs, and migrating was forbidden."""
 
     def __init__(self, *, store: str, found: str | None, needs: str, command: str) -> None:
-        self.store, self.found, self.needs, self.command = masked(store), found, needs, masked(command)
+        self.store, self.found, self.needs = masked(store), found, needs
+        self.command = masked_command(command)
         super().__init__(
             f"The store {self.store} has schema {found or 'none'!r} and needs '{needs}'. Run: {self.command}"
         )
