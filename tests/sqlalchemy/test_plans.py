@@ -11,7 +11,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import aiosqlite
 import pytest
 
 from kapusta.backend import (
@@ -27,6 +26,7 @@ from kapusta.backend import (
 )
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import claim, new, renewal, settled
+from tests.sqlalchemy.statements import Statements, watched
 
 HOUR = 3_600_000_000
 
@@ -54,35 +54,10 @@ def _crowd(path: Path, **fields: Any) -> None:
         connection.execute(_CROWD, row)
 
 
-class _Statements:
-    """What aiosqlite is asked to do, and with what."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, tuple[Any, ...]]] = []
-
-    @property
-    def writing(self) -> list[str]:
-        """Those that are more than a question."""
-        return [text for text, _ in self.asked if "UPDATE" in text or "INSERT" in text or "DELETE" in text]
-
-
 @pytest.fixture
-def statements(monkeypatch: pytest.MonkeyPatch) -> _Statements:
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
     """The statements that all handles send from here on."""
-    seen = _Statements()
-    fetch, script = aiosqlite.Connection.execute_fetchall, aiosqlite.Connection.executescript
-
-    def execute_fetchall(self: aiosqlite.Connection, sql: str, parameters: Any = ()) -> Any:
-        seen.asked.append((sql, tuple(parameters)))
-        return fetch(self, sql, seen.asked[-1][1])
-
-    def executescript(self: aiosqlite.Connection, sql: str) -> Any:
-        seen.asked.append((sql, ()))
-        return script(self, sql)
-
-    monkeypatch.setattr(aiosqlite.Connection, "execute_fetchall", execute_fetchall)
-    monkeypatch.setattr(aiosqlite.Connection, "executescript", executescript)
-    return seen
+    return watched(monkeypatch)
 
 
 def _plan(path: Path, statement: tuple[str, tuple[Any, ...]]) -> list[str]:
@@ -90,7 +65,7 @@ def _plan(path: Path, statement: tuple[str, tuple[Any, ...]]) -> list[str]:
         return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {statement[0]}", statement[1])]
 
 
-async def test_an_idle_claim_is_one_question(store: AlchemyCRUD, statements: _Statements) -> None:
+async def test_an_idle_claim_is_one_question(store: AlchemyCRUD, statements: Statements) -> None:
     """With nothing due, a claim sends one statement, which locks nothing, and knows when the next is due."""
     await store.add_tasks([new(delay=timedelta(hours=3))])
     statements.asked.clear()
@@ -126,7 +101,7 @@ async def test_an_idle_claim_is_not_noticed_by_others(store: AlchemyCRUD, path: 
 
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_a_batch_is_as_many_statements_as_one(
-    store: AlchemyCRUD, statements: _Statements, keyed: bool
+    store: AlchemyCRUD, statements: Statements, keyed: bool
 ) -> None:
     """A hundred tasks are added, claimed, renewed, settled, found and deleted by as many statements as one."""
 
@@ -153,7 +128,7 @@ async def test_a_batch_is_as_many_statements_as_one(
 
 @pytest.mark.parametrize("analyzed", [False, True])
 async def test_the_claim_reads_the_lane_index_only(
-    store: AlchemyCRUD, path: Path, statements: _Statements, analyzed: bool
+    store: AlchemyCRUD, path: Path, statements: Statements, analyzed: bool
 ) -> None:
     """Look and grip reach every task by the lane's index or its id, with statistics and without."""
     _crowd(path, count=200)
@@ -193,7 +168,7 @@ async def test_the_claim_reads_the_lane_index_only(
     ],
 )
 async def test_a_chore_finds_its_tasks_by_their_index(
-    store: AlchemyCRUD, path: Path, statements: _Statements, query: TaskQuery, index: str
+    store: AlchemyCRUD, path: Path, statements: Statements, query: TaskQuery, index: str
 ) -> None:
     """What a worker asks for at intervals is one statement that reads an index of the few, and sorts nothing else."""
     await store.find_tasks(query)
@@ -206,7 +181,7 @@ async def test_a_chore_finds_its_tasks_by_their_index(
 
 
 async def test_expired_and_overdue_together_use_both_indexes(
-    store: AlchemyCRUD, path: Path, statements: _Statements
+    store: AlchemyCRUD, path: Path, statements: Statements
 ) -> None:
     """Asked for at once, each is still found by its index."""
     await store.find_tasks(TaskQuery(guards=frozenset({Guard.expired, Guard.overdue})))
@@ -219,7 +194,7 @@ async def test_expired_and_overdue_together_use_both_indexes(
 
 
 async def test_changes_and_renewals_reach_their_tasks_by_id(
-    store: AlchemyCRUD, path: Path, statements: _Statements
+    store: AlchemyCRUD, path: Path, statements: Statements
 ) -> None:
     """However many rows there are, a batch of changes looks at its own."""
     await store.add_tasks([new() for _ in range(40)])
@@ -298,7 +273,7 @@ async def test_a_claim_for_nothing_answers_now(store: AlchemyCRUD) -> None:
 
 
 async def test_batches_of_any_size_are_whole(
-    store: AlchemyCRUD, other: AlchemyCRUD, statements: _Statements
+    store: AlchemyCRUD, other: AlchemyCRUD, statements: Statements
 ) -> None:
     """Five thousand tasks are added, claimed, renewed, settled and deleted in one call each.
 
@@ -356,7 +331,7 @@ def _keys(path: Path) -> set[str]:
         return {key for (key,) in connection.execute("SELECT key FROM kapusta_unique_key")}
 
 
-async def test_nothing_asked_is_nothing_sent(store: AlchemyCRUD, statements: _Statements) -> None:
+async def test_nothing_asked_is_nothing_sent(store: AlchemyCRUD, statements: Statements) -> None:
     """An empty batch is answered without the database."""
     empty = RenewRequest(worker="w", lease=timedelta(seconds=1), renewals=[])
 
