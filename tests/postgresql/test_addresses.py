@@ -131,6 +131,22 @@ async def test_a_server_that_forgets_is_warned_of(
     assert ("synchronous_commit=off" in caplog.text) is (value == "off")
 
 
+async def test_a_read_only_server_is_no_outage_for_ever(
+    store: AlchemyCRUD, admin: asyncpg.Connection, postgres_url: str
+) -> None:
+    """A replica, or what was a primary: a launch raises `StoreUnavailableError`; where it may write again, it works."""
+    setting = f'ALTER DATABASE "{make_url(postgres_url).database}" SET default_transaction_read_only'
+    crud = AlchemyCRUD(postgres_url)
+    await admin.execute(f"{setting} = on")
+    await crud.startup()
+    with pytest.raises(StoreUnavailableError, match="read-only transaction"):
+        await crud.add_tasks([new()])
+    await admin.execute(f"{setting} = off")
+
+    assert (await crud.add_tasks([new()]))[0].outcome == "new"
+    await crud.shutdown()
+
+
 async def test_a_pooler_can_be_told_of_in_the_address(postgres_url: str) -> None:
     """Without a cache of statements none is kept, and no setting is left in a session that others will have."""
     url = make_url(postgres_url).update_query_dict({"statement_cache_size": "0"})

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
 from kapusta import TaskStatus
-from kapusta.backend import BaseCRUD, ClaimRequest, Claims, WakeKind
+from kapusta.backend import BaseCRUD, Change, Changed, ClaimRequest, Claims, WakeKind
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
 from tests.worker.stored import stored
 
@@ -185,3 +186,53 @@ async def test_running_all_that_is_due_includes_what_comes_back(
     await kapusta.run_until_idle()
 
     assert (await handle.status(), len(attempts)) == (TaskStatus.success, 4)
+
+
+class Slow(ScriptedCRUD):
+    """A store that takes its time to write outcomes: as long as the test says.
+
+    Attributes:
+        writes: how many outcomes each write had that was begun.
+        go_on: what writes wait for.
+    """
+
+    def __init__(self, crud: BaseCRUD) -> None:
+        super().__init__(crud)
+        self.writes: list[int] = []
+        self.go_on = asyncio.Event()
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        """Write, when it is time."""
+        self.writes.append(len(changes))
+        await self.go_on.wait()
+        return await super().change_tasks(changes)
+
+
+async def test_outcomes_that_have_gathered_are_written_before_a_shutdown_lets_go(
+    open_store: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """While one write is under way others gather; a shutdown that comes then loses none of them, and runs none again."""
+    store = Slow(open_store())
+    kapusta = make_kapusta(store)
+    ran: list[int] = []
+
+    @kapusta.task()
+    def note(number: int) -> None:
+        ran.append(number)
+
+    await kapusta.startup()
+    first = await note.launch(0)
+    await eventually(lambda: store.writes, "the first outcome is being written")
+    others = await note.launch_many([{"number": number} for number in range(1, 10)])
+    await eventually(lambda: len(ran) == 10, "the others have run")
+
+    shutdown = asyncio.create_task(kapusta.shutdown())
+    asyncio.get_running_loop().call_soon(store.go_on.set)  # after the first turn of the shutdown
+    await shutdown
+
+    looking = open_store()
+    await looking.startup()
+    records = [await stored(looking, handle) for handle in (first, *others)]
+    await looking.shutdown()
+    assert {(record.status, record.run) for record in records} == {(TaskStatus.success, 1)}
+    assert sum(store.writes) == 10
