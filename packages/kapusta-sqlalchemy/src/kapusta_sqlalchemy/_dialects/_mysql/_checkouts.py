@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from aiomysql import Connection, OperationalError  # type: ignore[import-untyped]  # the driver ships no types
@@ -107,7 +108,8 @@ class _Connection(Connection):  # type: ignore[misc]  # a base without types
 
     async def ensure_closed(self) -> None:
         try:
-            await super().ensure_closed()
+            with suppress(OSError):  # the network has ended it before us, and a pool would log that as its own error
+                await super().ensure_closed()
         finally:
             self.close()
 
