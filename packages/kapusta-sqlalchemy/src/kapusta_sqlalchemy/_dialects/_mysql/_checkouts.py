@@ -108,7 +108,8 @@ class _Connection(Connection):  # type: ignore[misc]  # a base without types
 
     async def ensure_closed(self) -> None:
         try:
-            with suppress(OSError):  # the network has ended it before us, and a pool would log that as its own error
+            # The network may have ended it before us; the pool would log that as an error.
+            with suppress(OSError):
                 await super().ensure_closed()
         finally:
             self.close()
