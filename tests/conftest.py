@@ -11,7 +11,13 @@ import pytest
 from tests.worker.eventually import eventually
 from tests.worker.leftovers import Leftovers, tasks_of_this_loop
 
-pytest_plugins = ["tests.servers.mariadb", "tests.servers.postgresql", "tests.servers.galera"]
+pytest_plugins = [
+    "tests.servers.mariadb",
+    "tests.servers.postgresql",
+    "tests.servers.galera",
+    "tests.servers.standby",
+    "tests.servers.pgbouncer",
+]
 
 PATIENCE = 10
 """How many seconds things may take to go."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import asyncpg
-from sqlalchemy import URL, event
+from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
@@ -17,6 +17,7 @@ from ..._whole import opened_whole
 from .. import OPENING_SECONDS, Checkout, is_doubted
 
 _CONNECT_SECONDS: Final = 5.0
+_POOLED: Final = "KAP01"
 _PLANNED: Final = "kapusta: when its plans were made"
 _GOODBYE: Final = 5.0
 """Seconds for a server to say that it has stopped what it was doing."""
@@ -43,8 +44,10 @@ class PostgreSQLCheckout(Checkout):
 # A plan is kept with its prepared statement, and one that was made while the table was empty would go on reading the
 # whole of it when there are a million rows. Every statement of ours has its index, so the planner has no choice.
 # Whoever waits for a lock for longer is told so by the server, and by us to the caller, before the call is given up.
-# Where statements are not kept, as behind a pooler, neither are plans; and the session may be somebody else's.
+# A pooler gives itself away: it has told us of another process than the one that answers. Behind it neither statements
+# nor plans are kept, and the session is somebody else's too: then nothing is set.
 SETTINGS: Final = """
+DO $$ BEGIN IF pg_backend_pid() <> {process} THEN RAISE EXCEPTION SQLSTATE 'KAP01'; END IF; END $$;
 SET plan_cache_mode = force_generic_plan; SET jit = off;
 SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_mergejoin = off;
 SET lock_timeout = 2000
@@ -59,6 +62,32 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc]  # a base without t
             await super().close(timeout=timeout)
 
 
+class _Opening:
+    """Opens the connections of one engine; remembers whether a pooler is at the other end."""
+
+    def __init__(self, *, is_pooled: bool) -> None:
+        self._is_pooled = is_pooled
+
+    async def __call__(self, **arguments: Any) -> asyncpg.Connection:
+        if not self._is_pooled:
+            connection = await asyncpg.connect(**arguments)
+            try:
+                settings = SETTINGS.format(process=connection.get_server_pid())
+                await connection.execute(settings, timeout=_CONNECT_SECONDS)
+            except asyncpg.PostgresError as error:
+                connection.terminate()
+                if error.sqlstate != _POOLED:
+                    raise
+                self._is_pooled = True
+            except BaseException:
+                connection.terminate()
+                raise
+            else:
+                return connection
+        # Each statement is sent whole, in one go: the next one may meet another server process.
+        return await asyncpg.connect(**arguments | {"statement_cache_size": 0})
+
+
 def make_engine(url: URL, *, size: int) -> AsyncEngine:
     """An engine of ours, whose connections are for our statements only."""
     arguments: dict[str, Any] = {"timeout": _CONNECT_SECONDS, "connection_class": _Connection}
@@ -68,7 +97,10 @@ def make_engine(url: URL, *, size: int) -> AsyncEngine:
     for number in ("statement_cache_size", "timeout"):  # which SQLAlchemy hands over as text
         if number in query:
             arguments[number] = float(str(query.pop(number)))
-    engine = create_async_engine(
+    arguments["async_creator_fn"] = _Opening(is_pooled=arguments.get("statement_cache_size") == 0)
+    # What SQLAlchemy sends are the few questions of a startup: without a name, so that none is met by its like.
+    arguments |= {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+    return create_async_engine(
         url.set(drivername="postgresql+asyncpg", query=query),
         poolclass=AsyncAdaptedQueuePool,
         pool_size=size,
@@ -77,13 +109,6 @@ def make_engine(url: URL, *, size: int) -> AsyncEngine:
         pool_use_lifo=True,  # the connection that has just prepared these statements
         connect_args=arguments,
     )
-    if arguments.get("statement_cache_size") != 0:
-
-        @event.listens_for(engine.sync_engine, "connect")
-        def on_connect(connection: Any, _record: object) -> None:
-            connection.run_async(lambda driver: driver.execute(SETTINGS, timeout=_CONNECT_SECONDS))
-
-    return engine
 
 
 class MadeCheckout(PostgreSQLCheckout):

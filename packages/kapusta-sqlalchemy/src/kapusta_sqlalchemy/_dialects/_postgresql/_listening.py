@@ -23,10 +23,12 @@ PERIOD: Final = 15.0
 """Seconds between two questions whether a notification still arrives."""
 PATIENCE: Final = 5.0
 """Seconds for the answer."""
+POLLING: Final = 1.0
+"""Seconds between two looks where nothing can be heard, as on a database that has no notifications."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 10.0
 
 _KINDS: Final = frozenset(get_args(WakeKind))
-_CHANNEL: Final = "SELECT 'kapusta_' || id FROM {store}"
+_CHANNEL: Final = "SELECT 'kapusta_' || id, pg_backend_pid() FROM {store}"
 _PING: Final = "SELECT set_config('synchronous_commit', 'off', TRUE), pg_notify($1, $2)"
 
 _clock: Final = SystemClock()  # a connection lives in real time, whatever clock a test moves
@@ -76,8 +78,8 @@ class _Ear:
                 await self._lost.wait()
         return self._lost.is_set()
 
-    async def still_hears(self) -> None:
-        """Return when a notification of our own has come back.
+    async def still_hears(self, speaker: Connection | None = None) -> None:
+        """Return when a notification of our own has come back, sent from here or by *speaker*.
 
         Raises:
             TimeoutError: it has not.
@@ -85,7 +87,7 @@ class _Ear:
         self._mark = secrets.token_hex(8)
         self._heard_mark.clear()
         async with asyncio.timeout(PATIENCE):
-            await self.connection.fetch(_PING, self._channel, self._mark)
+            await (speaker or self.connection).fetch(_PING, self._channel, self._mark)
             await self._heard_mark.wait()
 
     def _on_notification(self, _connection: Any, _process: int, _channel: str, payload: object) -> None:
@@ -104,6 +106,7 @@ class _Listener:
     def __init__(self, engine: AsyncEngine, sql: Sql, wake: Callable[[WakeKind], None]) -> None:
         self._engine, self._sql, self._wake = engine, sql, wake
         self._ear: _Ear | None = None
+        self._is_pooled = False
         self.is_over = False
 
     async def open(self) -> None:
@@ -121,7 +124,10 @@ class _Listener:
         await self.close()
 
     async def go_on(self) -> None:
-        """Have an ear open until cancelled."""
+        """Have an ear open until cancelled; behind a pooler that does not let us listen, look around instead."""
+        if self._ear is not None and self._is_pooled and await self._is_deaf(self._ear):
+            await self.close()
+            await self._poll()
         pause = _FIRST_PAUSE
         while True:
             begun = _clock.monotonic()
@@ -145,7 +151,8 @@ class _Listener:
         connection = driver_of(taken)
         taken.detach()  # not one of the pool's any more, which has others to serve
         try:
-            channel = await connection.fetchval(self._sql.fill(_CHANNEL))
+            channel, process = await connection.fetchrow(self._sql.fill(_CHANNEL))
+            self._is_pooled = process != connection.get_server_pid()
             ear = _Ear(connection, channel, self._tell)
             await ear.open()
         except BaseException:
@@ -166,6 +173,32 @@ class _Listener:
                     str(error) or "no answer",
                 )
                 return
+
+    async def _is_deaf(self, ear: _Ear) -> bool:
+        """Whether what others say does not arrive there; not asked by itself, which might hear its own echo."""
+        taken = await self._engine.raw_connection()
+        try:
+            await ear.still_hears(driver_of(taken))
+        except TimeoutError:
+            return True
+        except ERRORS:
+            return False  # something else is wrong, which will be noticed
+        finally:
+            taken.close()
+        return False
+
+    async def _poll(self) -> None:
+        _log.warning(
+            "A pooler stands before %s and hands out another connection for each transaction, so nothing can be heard "
+            "there: this worker looks for new tasks every %g s. It would hear at once by a URL that leads past the "
+            "pooler, or to one that pools sessions",
+            self._engine.url.render_as_string(hide_password=True),
+            POLLING,
+        )
+        while True:
+            await _clock.sleep(POLLING)
+            for kind in _KINDS:
+                self._tell(kind)
 
     def _tell(self, kind: WakeKind) -> None:
         if not self.is_over:
