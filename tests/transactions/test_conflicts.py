@@ -71,3 +71,27 @@ async def test_a_launch_that_meets_a_conflict_is_not_repeated_in_the_callers_tra
     assert "kapusta_task" in failed[0]
     assert there == 0
     assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [handle]
+
+
+@pytest.mark.parametrize("url", ["postgresql", "mysql"], indirect=True)  # SQLite has one writer at a time
+async def test_a_launch_that_is_committed_late_is_not_passed_by(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """Its id and its eta are smaller than those of what has run meanwhile: a worker asks what is due, not what is new."""
+    ran: list[str] = []
+
+    @kapusta.task(name="ship")
+    def ship(which: str) -> None:
+        ran.append(which)
+
+    await kapusta.crud.startup()
+    async with AsyncSession(engine) as session, session.begin():
+        early = await ship.with_options(transaction=session).launch("early")
+        late = await ship.launch("late")
+        await kapusta.run_until_idle()
+    meanwhile = list(ran)
+    await kapusta.run_until_idle()
+
+    assert early < late
+    assert meanwhile == ["late"]
+    assert ran == ["late", "early"]
