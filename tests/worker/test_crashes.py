@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from kapusta import Kapusta, TaskFailedError, TaskStatus
-from kapusta.backend import BaseCRUD, ClaimRequest, StoredTask, TaskExecutionMode
 from kapusta.testing import ManualClock
 from tests.worker import bodies
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.scripted import ScriptedCRUD
-from tests.worker.stored import stored
-
-LEASE = timedelta(seconds=30)
+from tests.worker.stored import claimed_by_the_dead, stored
 
 
 async def work() -> str:
     """What a healthy worker makes of the task."""
     return "done"
-
-
-async def claimed_by_the_dead(crud: BaseCRUD) -> StoredTask:
-    """Claim a task, as a worker does that is then killed."""
-    request = ClaimRequest(
-        worker="the dead", lease=LEASE, slots={TaskExecutionMode.async_: 1}, names=frozenset({"work"})
-    )
-    (task,) = (await crud.claim_tasks(request)).tasks
-    return task
 
 
 class Scene:
@@ -60,7 +47,7 @@ async def test_a_task_whose_worker_died_is_run_again(scene: Scene, clock: Manual
     """By any worker, within two leases; it counts as a crash, not as a failure, and a success clears the count."""
     scene.worker.register_task(work, name="work")
     handle = await scene.task.launch()
-    await claimed_by_the_dead(scene.crud)
+    await claimed_by_the_dead(scene.crud, "work")
     await scene.worker.startup()
     await clock.advance(seconds=39)
     before = await stored(scene.crud, handle)
@@ -75,7 +62,7 @@ async def test_a_task_that_must_not_run_twice_is_held(scene: Scene, clock: Manua
     """With on_crash="hold" no crash ever starts it again; the reason says what a person has to find out."""
     scene.worker.register_task(work, name="work")
     handle = await scene.task.with_options(on_crash="hold").launch()
-    await claimed_by_the_dead(scene.crud)
+    await claimed_by_the_dead(scene.crud, "work")
     await scene.worker.startup()
     await clock.advance(minutes=10)
 
@@ -91,10 +78,10 @@ async def test_a_task_that_kills_its_workers_is_held(scene: Scene, clock: Manual
     """After `max_crashes` crashes in a row it is held: a poisoned task must not take every worker down."""
     handle = await scene.task.with_options(max_crashes=2).launch()
     await scene.worker.startup()  # it does not know the task, and looks after it all the same
-    await claimed_by_the_dead(scene.crud)
+    await claimed_by_the_dead(scene.crud, "work")
     await clock.advance(minutes=2)
     once = await stored(scene.crud, handle)
-    await claimed_by_the_dead(scene.crud)
+    await claimed_by_the_dead(scene.crud, "work")
     await clock.advance(minutes=2)
 
     task = await stored(scene.crud, handle)

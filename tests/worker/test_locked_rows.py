@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 from kapusta.backend import (
     Change,
     ChangeAnswer,
     Changed,
-    ClaimRequest,
     Guard,
     RenewAnswer,
     Renewed,
     RenewRequest,
-    TaskExecutionMode,
 )
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.scripted import ScriptedCRUD
+from tests.worker.stored import claimed_by_the_dead
 
 
 class LockedCRUD(ScriptedCRUD):
@@ -79,13 +77,7 @@ async def test_a_lease_whose_worker_died_while_its_row_was_locked_is_rescued_all
     task = kapusta.register_task(lambda: "ran", name="task")
     await kapusta.crud.startup()
     handle = await task.launch()
-    request = ClaimRequest(
-        worker="the dead",
-        lease=timedelta(seconds=30),
-        slots={TaskExecutionMode.sync: 1},
-        names=frozenset({"task"}),
-    )
-    assert (await store.crud.claim_tasks(request)).tasks
+    await claimed_by_the_dead(store.crud, "task")
     store.script.locked = True
     await kapusta.startup()
     await clock.advance(minutes=2)

@@ -16,7 +16,7 @@ from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
-from tests.worker.stored import stored
+from tests.worker.stored import claimed_by_the_dead, stored
 
 
 async def test_the_loops_survive_an_outage_and_say_so_less_and_less(
@@ -147,13 +147,7 @@ async def test_nothing_is_rescued_before_a_whole_lease_of_reach(
     await kapusta.startup()
     kapusta.stop_listening_task()
     handle = await task.launch()
-    request = ClaimRequest(
-        worker="the dead",
-        lease=timedelta(seconds=30),
-        slots={TaskExecutionMode.async_: 1},
-        names=frozenset({"task"}),
-    )
-    assert (await store.crud.claim_tasks(request)).tasks
+    await claimed_by_the_dead(store.crud, "task")
     kapusta.create_listening_task()
     await clock.advance(seconds=5)
     store.script.down = {"*"}

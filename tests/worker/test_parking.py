@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 
 from kapusta import TaskStatus
-from kapusta.backend import ClaimRequest, TaskExecutionMode
+from kapusta.backend import TaskExecutionMode
 from kapusta.testing import ManualClock
 from tests.sqlalchemy.records import new
 from tests.worker.conftest import MakeKapusta, OpenStore
-from tests.worker.stored import stored
+from tests.worker.stored import claimed_by_the_dead, stored
 
 
 async def test_a_name_that_no_worker_knows_waits_and_blocks_nothing(
@@ -132,14 +130,7 @@ async def test_a_lost_task_whose_options_cannot_be_read_is_held(
     await kapusta.crud.startup()
     damaged = new(name="task", mode=TaskExecutionMode.sync, options=b"?")
     await kapusta.crud.add_tasks([damaged])
-    await kapusta.crud.claim_tasks(
-        ClaimRequest(
-            worker="the dead",
-            lease=timedelta(seconds=30),
-            slots={TaskExecutionMode.sync: 1},
-            names=frozenset({"task"}),
-        )
-    )
+    await claimed_by_the_dead(kapusta.crud, "task")
 
     await kapusta.startup()
     await clock.advance(minutes=2)
