@@ -45,6 +45,22 @@ class FencingLaws:
         assert await look(store, given.id) == given
 
     @law
+    async def test_two_runs_of_one_task_in_a_batch_are_answered_apart(self, stage: Stage) -> None:
+        """A lost run and the one that has the task now, in one batch: the first is refused, the second accepted.
+
+        If it fails: the answers are looked up by the id of the task, and not by the place in the batch.
+        """
+        store = await stage.open()
+        lost = await started(store, worker="ann")
+        await answer(store, changed(lost, Guard.holder, worker="ann", status=TaskStatus.pending))
+        given = await reclaimed(store, "ann")
+
+        late, kept = await store.change_tasks([settled(lost, result=b"1"), settled(given, result=b"2")])
+
+        assert (late.answer, kept.answer) == ("refused", "accepted")
+        assert (await look(store, given.id)).result == b"2"
+
+    @law
     async def test_a_settlement_by_another_worker_is_refused(self, stage: Stage) -> None:
         """The same run from another worker is refused: a failover can give one run twice.
 

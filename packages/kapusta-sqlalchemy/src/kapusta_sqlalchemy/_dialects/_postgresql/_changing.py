@@ -59,10 +59,8 @@ done AS (
     reason = CASE WHEN change.status IS NULL THEN task.reason ELSE change.reason END
   FROM fitting AS change CROSS JOIN store
   WHERE task.id = change.id
-  RETURNING task.id)
-SELECT id, TRUE AS done, NULL AS run, NULL AS settled_run, NULL AS worker FROM done
-UNION ALL
-SELECT id, FALSE, run, settled_run, worker FROM found WHERE id NOT IN (SELECT id FROM done)
+  RETURNING task.id, change.place)
+SELECT place, id, run, settled_run, worker FROM found LEFT JOIN done USING (id)
 """
 
 # Whoever has locked the row of a lease that has run out may be its own worker's body, in a transaction: nobody waits
@@ -76,17 +74,19 @@ _STATUSES: Final = {status: status.value for status in TaskStatus}
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
     text = _RESCUE if any(change.guard is Guard.expired for change in changes) else _CHANGE
     rows = await connection.fetch(sql.fill(text), offset, *columns([_row(change) for change in changes]))
-    done = {id for id, is_done, *_ in rows if is_done}
-    left = {id: tuple(facts) for id, is_done, *facts in rows if not is_done}
-    return [Changed(id=change.id, answer=_answer(change, done, left)) for change in changes]
+    done = {place for place, *_ in rows}
+    found = {id: tuple(facts) for _, id, *facts in rows}
+    # By its place: a batch may have two runs of one task in it, of which one has been lost.
+    return [
+        Changed(id=change.id, answer=ChangeAnswer.accepted if place in done else _refusal(change, found))
+        for place, change in enumerate(changes, start=1)
+    ]
 
 
-def _answer(change: Change, done: set[int], left: dict[int, tuple[Any, ...]]) -> ChangeAnswer:
-    if change.id in done:
-        return ChangeAnswer.accepted
+def _refusal(change: Change, found: dict[int, tuple[Any, ...]]) -> ChangeAnswer:
     # A task that was settled in the very run that the change is about, by its worker.
     already = (change.run, change.run, change.worker)
-    if change.guard is Guard.holder and left.get(change.id) == already:
+    if change.guard is Guard.holder and found.get(change.id) == already:
         return ChangeAnswer.already
     return ChangeAnswer.refused
 

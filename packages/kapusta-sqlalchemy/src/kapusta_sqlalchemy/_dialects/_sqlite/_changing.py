@@ -52,7 +52,7 @@ WHERE task.id = change.id AND task.run = change.run AND CASE change.guard
   WHEN 'resting' THEN task.status <> 'started'
   WHEN 'running' THEN task.status = 'started'
 END
-RETURNING id
+RETURNING id, run
 """
 
 _SETTLED: Final = "SELECT id, run, settled_run, worker FROM {task} WHERE id IN ({0})"
@@ -68,23 +68,29 @@ RETURNING id, cancel_requested
 
 
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
-    accepted: set[int] = set()
+    accepted: set[tuple[int, int]] = set()
     for start in range(0, len(changes), MOST_ROWS):
         text, parameters = values([_row(change) for change in changes[start : start + MOST_ROWS]])
         rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
-        accepted.update(id for (id,) in rows)
-    left = [change for change in changes if change.id not in accepted and change.guard is Guard.holder]
+        accepted.update((id, run) for id, run in rows)
+    # By the run as well: a batch may have two of one task in it, of which one has been lost.
+    left = [change for change in changes if _kept(change) not in accepted and change.guard is Guard.holder]
     already = await _already(connection, sql, left) if left else set()
-    return [Changed(id=change.id, answer=_answer(change.id, accepted, already)) for change in changes]
+    return [Changed(id=change.id, answer=_answer(change, accepted, already)) for change in changes]
 
 
-def _answer(id: int, accepted: set[int], already: set[int]) -> ChangeAnswer:
-    if id in accepted:
+def _kept(change: Change) -> tuple[int, int]:
+    """What a change leaves behind: the task, in this run."""
+    return change.id, change.run + change.raise_run
+
+
+def _answer(change: Change, accepted: set[tuple[int, int]], already: set[tuple[int, int]]) -> ChangeAnswer:
+    if _kept(change) in accepted:
         return ChangeAnswer.accepted
-    return ChangeAnswer.already if id in already else ChangeAnswer.refused
+    return ChangeAnswer.already if (change.id, change.run) in already else ChangeAnswer.refused
 
 
-async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) -> set[int]:
+async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) -> set[tuple[int, int]]:
     """Those whose very run this worker has settled before."""
     settled = {}
     for start in range(0, len(changes), MOST_ROWS):
@@ -92,7 +98,9 @@ async def _already(connection: Connection, sql: Sql, changes: Sequence[Change]) 
         rows = await connection.execute_fetchall(sql.fill(_SETTLED, text), ids)
         settled.update({id: rest for id, *rest in rows})
     return {
-        change.id for change in changes if settled.get(change.id) == [change.run, change.run, change.worker]
+        (change.id, change.run)
+        for change in changes
+        if settled.get(change.id) == [change.run, change.run, change.worker]
     }
 
 
