@@ -30,6 +30,7 @@ class Proxy:
         self._pipes: set[_Pipe] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._hangs_up = False
         self._losses: list[_Loss] = []
 
     async def __aenter__(self) -> Self:
@@ -54,6 +55,15 @@ class Proxy:
         if self._server is None:
             self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, limit=_CHUNK)
             self.port = self._server.sockets[0].getsockname()[1]
+
+    async def hang_up(self) -> None:
+        """End all connections, and each new one as soon as it is there, as a server does that goes down or comes up."""
+        self._hangs_up = True
+        await self.drop()
+
+    def pick_up(self) -> None:
+        """Let new connections be again."""
+        self._hangs_up = False
 
     async def refuse(self) -> None:
         """Refuse new connections, as a host does where no server runs; open ones go on."""
@@ -102,6 +112,8 @@ class Proxy:
         pipe = _Pipe(task, writer)
         self._pipes.add(pipe)
         try:
+            if self._hangs_up:
+                return
             await self._flows.wait()
             pipe.upstream = await asyncio.open_connection(*self.target, limit=_CHUNK)
             async with asyncio.TaskGroup() as group:

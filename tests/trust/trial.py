@@ -15,7 +15,9 @@ from kapusta_sqlalchemy import AlchemyCRUD
 from tests.architecture.tree import ROOT
 from tests.chaos.bodies import FOLDER
 from tests.chaos.checker import Violation, violations
-from tests.chaos.history import History, Journal, Reader, Row, Stored
+from tests.chaos.events import Stored
+from tests.chaos.history import History, Row
+from tests.chaos.journal import Journal, Reader
 from tests.chaos.load import Load
 from tests.chaos.run import drained, rows_of
 from tests.chaos.watch import Watch
