@@ -135,19 +135,22 @@ class Faults:
         return True
 
     async def _freeze(self, member: Member) -> bool:
-        """Stop a worker that has tasks, until one of them has been taken from it; then let it go on, and answer late."""
+        """Stop a worker that has tasks, until one of them has been taken from it; then let it go on, and answer late.
+
+        Nobody can take them while it has the lock of a SQLite file in its hand: then this was no such fault.
+        """
         await _until(lambda: self._watch.is_at_work(member.pid), "it has a body", _PATIENCE)
         self._note("freeze")
         member.signal(signal.SIGSTOP)
         before, refused = self._watch.robbed(member.pid), self._watch.refused(member.pid)
         try:
-            await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 12 * self.lease)
+            await _until(lambda: self._watch.robbed(member.pid) > before, "it was robbed", 8 * self.lease)
             await asyncio.sleep(self._chance.uniform(0, self.lease / 2))
         finally:
             member.signal(signal.SIGCONT)
         late = "its late answer was refused"
         await _until(lambda: self._watch.refused(member.pid) > refused, late, 4 * self.lease)
-        return True
+        return self._watch.refused(member.pid) > refused
 
     async def _fill_disk(self, member: Member) -> bool:
         self._note("full")
