@@ -27,9 +27,22 @@ PUBLIC = {
 }
 
 INSIDERS = {
-    "kapusta": ("tests/core/", "tests/worker/", "tests/contract/", "tests/docs/", "tests/security/"),
+    "kapusta": (
+        "tests/core/",
+        "tests/worker/",
+        "tests/contract/",
+        "tests/docs/",
+        "tests/security/",
+        "tests/traps/",
+    ),
     "kapusta_memory": ("tests/memory/",),
-    "kapusta_sqlalchemy": ("tests/sqlalchemy/", "tests/postgresql/", "tests/mysql/"),
+    "kapusta_sqlalchemy": (
+        "tests/sqlalchemy/",
+        "tests/postgresql/",
+        "tests/mysql/",
+        "tests/outages/",
+        "tests/traps/",
+    ),
 }
 
 PATHS_OF_OTHERS = ("kapusta_sqlalchemy.migrations",)  # Alembic names these files, and loads them by path

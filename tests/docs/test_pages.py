@@ -11,6 +11,7 @@ import pytest
 
 from tests.architecture.tree import ROOT
 from tests.docs.pages import DOCS, PAGES, Walk, blocks_of
+from tests.worker.leftovers import Leftovers
 
 FEWEST_SNIPPETS = 32
 FEWEST_COMMANDS = 27
@@ -21,12 +22,19 @@ def named(page: Path) -> str:
     return page.relative_to(DOCS).as_posix()
 
 
+@pytest.fixture
+def nothing_left_behind() -> None:
+    """The pages are walked side by side: what one walk has open now, the test of another has not left behind."""
+
+
 @pytest.fixture(scope="module")
 def walks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Path, Future[Walk]]]:
     """All pages, walked at once: what one waits for costs the others nothing."""
+    leftovers = Leftovers()
     slow_first = sorted(PAGES, key=lambda page: "tutorial" not in page.parts)
     with ThreadPoolExecutor(max_workers=4) as readers:
         yield {page: readers.submit(Walk(page, tmp_path_factory.mktemp(page.stem)).go) for page in slow_first}
+    assert leftovers.found() == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=named)
