@@ -16,12 +16,11 @@ from tests.worker.conftest import MakeKapusta
 from tests.worker.eventually import eventually
 from tests.worker.stored import stored
 
-LEASE = timedelta(seconds=0.9)
+LEASE = timedelta(seconds=3)
 OPEN_TRANSACTIONS = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-    "AND pid <> pg_backend_pid() AND xact_start < statement_timestamp() - interval '0.5 seconds'",
-    "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id() "
-    "AND trx_started < now() - INTERVAL 1 SECOND",
+    "AND pid <> pg_backend_pid() AND xact_start IS NOT NULL",
+    "mysql": "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_mysql_thread_id <> connection_id()",
 }
 CONNECTIONS = {
     "postgresql": "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
@@ -80,16 +79,17 @@ async def test_no_transaction_is_open_while_a_body_runs(
     await kapusta.startup()
     handle = await wait.launch()
 
-    async def has_outlived_two_leases() -> bool:
+    async def has_been_renewed() -> bool:
         task = await stored(kapusta, handle)
-        return None not in (task.lease_end, task.started) and task.lease_end - task.started > 3 * LEASE
+        return None not in (task.lease_end, task.started) and task.lease_end - task.started > 1.2 * LEASE
 
-    await eventually(has_outlived_two_leases, "its lease was renewed again and again")
-    open_now = await count(admin, OPEN_TRANSACTIONS)
+    await eventually(has_been_renewed, "its lease was renewed")
+    open_at_each_look = [await count(admin, OPEN_TRANSACTIONS) for _ in range(20)]
     go_on.set()
     await handle.result(timeout=20)
 
-    assert open_now == 0
+    # One that is open for a millisecond may be met; one that stays is met at each look.
+    assert 0 in open_at_each_look
 
 
 async def test_a_worker_takes_all_its_connections_along(
