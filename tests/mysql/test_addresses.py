@@ -152,3 +152,14 @@ async def test_a_given_engine_of_a_blocking_kind_is_refused(mysql_url: str) -> N
     with pytest.raises(StoreUrlError, match="engine that blocks"):
         await AlchemyCRUD(engine.sync_engine).startup()  # type: ignore[arg-type]  # that is the claim
     await engine.dispose()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # aiomysql's, of what it has half made
+async def test_an_option_that_the_driver_does_not_know_is_named(mysql_url: str) -> None:
+    """What stands behind the question mark goes to the driver; a misspelt word there is a wrong address."""
+    with pytest.raises(StoreUrlError, match=r"'nonsense'.*Leave out") as caught:
+        await AlchemyCRUD(f"{mysql_url}{'&' if '?' in mysql_url else '?'}nonsense=1").startup()
+
+    assert caught.value.__cause__ is None

@@ -159,3 +159,11 @@ async def test_a_pooler_can_be_told_of_in_the_address(postgres_url: str) -> None
         shown = await connection.exec_driver_sql("SHOW enable_seqscan")
         assert shown.scalar_one() == "on"
     await crud.shutdown()
+
+
+async def test_an_option_that_the_driver_does_not_know_is_named(postgres_url: str) -> None:
+    """What stands behind the question mark goes to the driver; a misspelt word there is a wrong address."""
+    with pytest.raises(StoreUrlError, match=r"'nonsense'.*Leave out") as caught:
+        await AlchemyCRUD(f"{postgres_url}{'&' if '?' in postgres_url else '?'}nonsense=1").startup()
+
+    assert caught.value.__cause__ is None

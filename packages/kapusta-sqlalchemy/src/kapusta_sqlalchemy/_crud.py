@@ -114,7 +114,16 @@ class AlchemyCRUD(BaseCRUD):
 
         async def attempt() -> None:
             async with answered_within(STARTUP_SECONDS, "startup"):
-                await dialect.prepare(engine)
+                try:
+                    await dialect.prepare(engine)
+                except TypeError as problem:
+                    if not (made and url.query):
+                        raise
+                    raise StoreUrlError(
+                        url=url.render_as_string(hide_password=True),
+                        problem=f"has an option that the driver does not take: {problem}",
+                        remedy="Leave out what the driver does not know of the part behind '?'.",
+                    ) from None
             await ensure_schema(engine, dialect, migrate=self._migrate)
 
         try:
