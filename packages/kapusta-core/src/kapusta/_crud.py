@@ -68,7 +68,8 @@ class BaseCRUD(ABC):
     - Names, queues, tokens, worker ids and unique keys are compared code point by code point.
     - Rows are locked and written in id order.
     - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, and
-      the operation may be repeated. Conflicts between writers are repeated inside the backend first.
+      the operation may be repeated. Conflicts between writers are repeated inside the backend first. If another
+      writer is in the way still, ``busy=True`` says so: of a batch each is then tried by itself.
 
     - What a backend waits for in the world, such as a lock or a socket, it awaits by asyncio. ``clock.sleep``
       is for what waits for time: a clock that a test moves would never end it.
