@@ -6,7 +6,9 @@ import logging
 
 import pytest
 
+from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.scripted import ScriptedCRUD
 
 
 async def test_what_is_logged_can_be_grouped_and_found(
@@ -50,3 +52,32 @@ async def test_nobodys_logging_is_set_up(in_memory: OpenStore, make_kapusta: Mak
 
     assert shown() == before
     assert [level for _, level, *_ in before[1:]] == [logging.NOTSET] * 2
+
+
+async def test_a_filter_that_fails_ends_no_loop(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An outage, and a logger whose filter trips over each warning of it: the worker is there when the store is back."""
+
+    def trip(record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.WARNING:
+            raise ZeroDivisionError("a slip in the filter")
+        return True
+
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    logger = logging.Logger("the application's")  # noqa: LOG001 - one that nobody else has
+    logger.addFilter(trip)
+    kapusta = make_kapusta(store, logger=logger)
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.startup()
+    store.script.down = {"*"}
+    await clock.advance(minutes=5)
+    store.script.down = set()
+    await clock.advance(minutes=1)
+
+    handle = await task.launch()
+    await clock.advance(minutes=1)
+
+    assert await handle.result(timeout=0) == "ran"
+    assert "a slip in the filter" in capsys.readouterr().err

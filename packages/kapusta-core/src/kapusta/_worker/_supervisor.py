@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import traceback
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Final
@@ -31,21 +32,27 @@ class Failures:
         self.in_a_row += 1
         pause = PAUSES.delay(self.in_a_row, random.uniform(0.5, 1.0)).total_seconds()  # noqa: S311 - jitter
         if self.in_a_row & (self.in_a_row - 1) == 0:
-            known = isinstance(error, StoreUnavailableError)
-            self._logger.log(
-                logging.WARNING if known else logging.ERROR,
-                "%s failed %d time(s) in a row and goes on: %s",
-                self._what,
-                self.in_a_row,
-                error if known else repr(error),
-                exc_info=None if known else error,
-            )
+            try:
+                self._say(error)
+            except Exception:  # noqa: BLE001 - a filter of the application's that fails must end no loop of ours
+                traceback.print_exc()  # as logging does for a handler that fails
         return min(pause, self._longest)
 
     def succeeded(self) -> None:
-        if self.in_a_row > 1:
-            self._logger.info("%s works again after %d failure(s).", self._what, self.in_a_row)
-        self.in_a_row = 0
+        failed, self.in_a_row = self.in_a_row, 0
+        if failed > 1:
+            self._logger.info("%s works again after %d failure(s).", self._what, failed)
+
+    def _say(self, error: Exception) -> None:
+        known = isinstance(error, StoreUnavailableError)
+        self._logger.log(
+            logging.WARNING if known else logging.ERROR,
+            "%s failed %d time(s) in a row and goes on: %s",
+            self._what,
+            self.in_a_row,
+            error if known else repr(error),
+            exc_info=None if known else error,
+        )
 
 
 async def supervise(
