@@ -5,12 +5,23 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
 
 from tests.chaos.checker import Violation
 from tests.chaos.history import History, Row
 from tests.chaos.phases import PHASES
+
+FAULTS: Final = (
+    *(f"kill {phase}" for phase in PHASES),
+    "kill",
+    "freeze",
+    "restart",
+    "drop",
+    "black hole",
+    "full",
+)
 
 
 class Figures(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,9 +84,9 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
             ("… again, after a crash", f"{self.twice}"),
             ("late answers refused", f"{self.refused}"),
             ("lost replies repeated", f"{self.repeated}"),
-            *((f"fault: {kind}", f"{count}") for kind, count in sorted(self.faults.items())),
+            *((f"fault: {kind}", f"{self.faults[kind] or '-'}") for kind in FAULTS),
             *((f"deaths while {phase}", f"{phases[phase]}") for phase in (*PHASES, "anywhere")),
-            ("server restarts survived", f"{self.faults['restart']}"),
+            ("server restarts survived", f"{self.faults['restart'] or '-'}"),
             ("seconds to drain after the last fault", f"{self.drained:.1f}"),
             ("violations", f"{len(self.violations)}"),
         ]
@@ -106,8 +117,7 @@ def overlaps(history: History) -> int:
 def table(by_engine: Mapping[str, Sequence[tuple[str, str]]]) -> str:
     """One column per engine, as Markdown."""
     columns = {engine: dict(lines) for engine, lines in by_engine.items()}
-    longest = max(columns.values(), key=len)
-    names = list(dict.fromkeys([*longest, *(name for lines in columns.values() for name in lines)]))
+    names = list(dict.fromkeys(name for lines in columns.values() for name in lines))
     rows = [["", *columns], ["---", *("---:" for _ in columns)]]
     rows += [[name, *(lines.get(name, "-") for lines in columns.values())] for name in names]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
