@@ -8,6 +8,7 @@ import logging
 import asyncpg
 import pytest
 from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta import Kapusta
 from kapusta.backend import TaskQuery, UniqueKey
@@ -43,6 +44,26 @@ async def test_every_operation_works_though_each_may_meet_another_process(pgboun
 
     assert len(found) == 4 * 20 * 2
     assert sum(task.status == "success" for task in found) == sum(done) > 0
+
+
+async def test_an_engine_of_the_users_works_with_what_the_guide_says(pgbouncer_url: str) -> None:
+    """Nothing is prepared by it either; and it makes the tables."""
+    engine = create_async_engine(
+        pgbouncer_url,
+        connect_args={
+            "statement_cache_size": 0,
+            "prepared_statement_cache_size": 0,
+            "prepared_statement_name_func": str,
+        },
+    )
+    store = AlchemyCRUD(engine)
+    await store.startup()
+    await asyncio.gather(*(store.add_tasks([new()]) for _ in range(30)))
+    found = await store.find_tasks(TaskQuery(limit=100))
+    await store.shutdown()
+    await engine.dispose()
+
+    assert len(found) == 30
 
 
 async def test_nothing_of_ours_stays_in_a_session_that_is_others_too(
