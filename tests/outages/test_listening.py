@@ -22,7 +22,7 @@ async def test_a_dead_listener_is_noticed_and_replaced_and_hears_again(
 ) -> None:
     """No reset tells it, but its own question stays unanswered: then what was launched meanwhile is found, and the next is heard of."""
     monkeypatch.setattr(_listening, "PERIOD", 0.5)
-    monkeypatch.setattr(_listening, "PATIENCE", 0.5)
+    monkeypatch.setattr(_listening, "PATIENCE", 1.0)
     task = await _worker_and_launcher(postgres_network, make_kapusta, lease=300)
 
     with caplog.at_level(logging.WARNING, logger="kapusta.sqlalchemy"):
@@ -32,7 +32,7 @@ async def test_a_dead_listener_is_noticed_and_replaced_and_hears_again(
     heard = await task.launch()
     assert await heard.result(timeout=30) == "ran"  # looking around would have taken a lease: five minutes
 
-    assert caplog.text.count("hears nothing any more") == 1
+    assert "hears nothing any more" in caplog.text
 
 
 async def test_a_dead_listener_that_is_not_noticed_yet_costs_a_lease(

@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import StoreUnavailableError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -14,7 +15,7 @@ from tests.servers.galera import Cluster
 from tests.servers.mariadb import ask
 from tests.servers.proxy import Proxy
 from tests.sqlalchemy.records import claim, new, settled
-from tests.trust.trial import Trial
+from tests.trust.trial import HALF, Trial
 from tests.worker.eventually import eventually
 
 STORES = 4
@@ -57,6 +58,28 @@ async def test_what_was_done_at_one_node_is_seen_at_another(galera: Cluster, dat
         await store.shutdown()
 
 
+async def test_an_engine_of_the_users_waits_for_other_nodes_only_for_us(
+    galera: Cluster, database: str
+) -> None:
+    """Its sessions are lent: they see what other nodes have done while they are ours, and are then as they were."""
+    engine = create_async_engine(galera.url_of(1, database), pool_size=1, max_overflow=0)
+    store, other = AlchemyCRUD(engine), AlchemyCRUD(galera.url_of(2, database))
+    await store.startup()
+    await other.startup()
+    for _ in range(20):
+        task = new()
+        await other.add_tasks([task])
+        [found] = await store.find_tasks(TaskQuery(ids=frozenset({task.id})))
+        assert found.status == "pending"
+    async with engine.connect() as connection:
+        waits = await connection.scalar(text("SELECT @@wsrep_sync_wait"))
+    await store.shutdown()
+    await other.shutdown()
+    await engine.dispose()
+
+    assert waits == 0
+
+
 async def test_a_node_without_its_cluster_is_out_of_reach_until_it_is_back(
     galera: Cluster, database: str
 ) -> None:
@@ -90,14 +113,14 @@ async def test_a_load_on_three_nodes_loses_and_doubles_nothing_though_one_of_the
     async with Proxy(address.host or "", galera.nodes[0].port) as proxy:
         moving = make_url(first).set(port=proxy.port).render_as_string(hide_password=False)
         async with trial.under_load([moving, second, third], moving):
-            await trial.acknowledged(100)
+            await trial.acknowledged(HALF)
             met = await eventually(
                 lambda: galera.conflicts() - before, "two nodes have wanted the same row", within=30
             )
             galera.nodes[0].kill()
             proxy.target = "127.0.0.1", galera.nodes[1].port
             await proxy.drop()
-            await trial.acknowledged(100)
+            await trial.acknowledged(HALF)
 
     print(f"{trial.figures()}; {met} conflicts until the node died")
     assert not trial.violations(), trial.log()[-4000:]

@@ -8,7 +8,7 @@ from kapusta.backend import Claims, StoreUnavailableError
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.servers.standby import Pair
 from tests.sqlalchemy.records import claim, new, settled
-from tests.trust.trial import Trial
+from tests.trust.trial import HALF, Trial
 from tests.worker.eventually import eventually
 
 
@@ -18,10 +18,10 @@ async def test_nothing_acknowledged_is_lost_when_the_standby_takes_over(pair: Pa
     await eventually(lambda: pair.is_in_step, "the primary waits for its standby")
 
     async with trial.under_load([pair.url] * 3, pair.url):
-        await trial.acknowledged(100)
+        await trial.acknowledged(HALF)
         pair.promote()
         pair.kill_primary()
-        await trial.acknowledged(100)
+        await trial.acknowledged(HALF)
 
     print(trial.figures())
     assert not trial.violations(), trial.log()[-4000:]

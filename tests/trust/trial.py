@@ -26,6 +26,8 @@ from tests.worker.eventually import eventually
 LEASE = 2.0
 RATE = 25.0
 """Launches in a second."""
+HALF = int(os.environ.get("KAPUSTA_TRUST_LAUNCHES", "200")) // 2
+"""So many launches before the mishap, and so many after it."""
 
 
 class Trial:
@@ -71,7 +73,9 @@ class Trial:
     async def acknowledged(self, count: int) -> None:
         """Return when so many more launches have been acknowledged."""
         goal = self._count(Stored) + count
-        await eventually(lambda: self._count(Stored) >= goal, f"{count} more launches", within=40)
+        await eventually(
+            lambda: self._count(Stored) >= goal, f"{count} more launches", within=40 + 2 * count / RATE
+        )
 
     def violations(self) -> list[Violation]:
         """What must not be, of all that has happened."""
