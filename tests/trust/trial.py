@@ -26,7 +26,7 @@ from tests.worker.eventually import eventually
 LEASE = 2.0
 RATE = 25.0
 """Launches in a second."""
-HALF = int(os.environ.get("KAPUSTA_TRUST_LAUNCHES", "200")) // 2
+HALF = int(os.environ.get("KAPUSTA_TRUST_LAUNCHES", "120")) // 2
 """So many launches before the mishap, and so many after it."""
 
 
