@@ -23,6 +23,9 @@ from tests.worker.eventually import eventually
 _PATIENCE: Final = 25.0
 """So many seconds a worker may take to get to the place where it is to die; then it dies where it is."""
 
+_MARKS: Final = {"postgresql": b"nonce-", "mariadb": b"nonce-".hex().encode()}
+"""What only the outcomes of bodies have in them, as it is sent."""
+
 
 class Faults:
     """Makes faults, one after the other in each of several lanes; all that is drawn is drawn from one seed.
@@ -59,7 +62,7 @@ class Faults:
         kinds = {**deaths, "kill": self._kill, "freeze": self._freeze}
         if self._engine.server is None:
             return {**kinds, "full": self._fill_disk}
-        return {**kinds, "drop": self._drop, "black hole": self._black_hole}
+        return {**kinds, "drop": self._drop, "lost reply": self._lose_reply, "black hole": self._black_hole}
 
     async def lane(self) -> None:
         """Make one fault after the other in workers, until it is time to end and there were enough of each kind.
@@ -166,6 +169,16 @@ class Faults:
             await member.proxy.drop()
             await asyncio.sleep(self._chance.uniform(0, 0.3))
         return True
+
+    async def _lose_reply(self, member: Member) -> bool:
+        """Have the store write an outcome, and nobody hear of it."""
+        assert member.proxy is not None
+        lost = member.proxy.lose_reply(_MARKS[self._engine.name])
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await lost.wait()
+                self._note("lost reply")
+        return lost.is_set()
 
     async def _black_hole(self, member: Member) -> bool:
         """For a while nothing arrives; after it, what was sent is late, or lost, or its connection is dead and open."""

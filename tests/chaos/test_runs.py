@@ -14,7 +14,7 @@ from tests.chaos.run import Plan, run
 SEED = 20260727
 
 ON_WORKERS = {"kill", "freeze", *(f"kill {phase}" for phase in PHASES)}
-OF_A_SERVER = {"restart", "drop", "black hole"}
+OF_A_SERVER = {"restart", "drop", "lost reply", "black hole"}
 
 
 @pytest.mark.timeout(300)  # a third of a minute is enough, unless the machine has much else to do
