@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,11 +10,11 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta import TaskStatus
-from kapusta.backend import ClaimRequest, TaskExecutionMode, TaskQuery
+from kapusta.backend import TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.worker.conftest import MakeKapusta
-from tests.worker.stored import stored
+from tests.worker.stored import claimed_by_the_dead, stored
 
 BEYOND_TIME = 10**18
 """Microseconds since 1970 that are in no year of a calendar."""
@@ -109,13 +108,7 @@ async def test_a_damaged_row_whose_worker_died_keeps_no_other_from_being_rescued
     task = kapusta.register_task(lambda: "ran", name="task")
     await kapusta.crud.startup()
     damaged, neighbour = await task.launch_many([{}, {}])
-    request = ClaimRequest(
-        worker="the dead",
-        lease=timedelta(seconds=30),
-        slots={TaskExecutionMode.sync: 2},
-        names=frozenset({"task"}),
-    )
-    assert len((await kapusta.crud.claim_tasks(request)).tasks) == 2
+    await claimed_by_the_dead(kapusta.crud, "task", count=2)
     await damage(url, damaged, column, value)
 
     await kapusta.startup()

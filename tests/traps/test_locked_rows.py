@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta import TaskStatus
-from kapusta.backend import ClaimRequest, TaskExecutionMode
 from kapusta_sqlalchemy import AlchemyCRUD, _patience
 from tests.worker.conftest import MakeKapusta
 from tests.worker.eventually import eventually
-from tests.worker.stored import stored
+from tests.worker.stored import claimed_by_the_dead, stored
 
 Lock = Callable[[int], AbstractAsyncContextManager[None]]
 
@@ -88,13 +86,7 @@ async def test_a_lost_task_whose_row_is_locked_keeps_no_other_from_being_rescued
     task = kapusta.register_task(lambda: "ran", name="task")
     await kapusta.crud.startup()
     locked, free = await task.launch_many([{}, {}])
-    request = ClaimRequest(
-        worker="the dead",
-        lease=timedelta(seconds=1),
-        slots={TaskExecutionMode.sync: 2},
-        names=frozenset({"task"}),
-    )
-    assert len((await kapusta.crud.claim_tasks(request)).tasks) == 2
+    await claimed_by_the_dead(kapusta.crud, "task", count=2, lease=1)
 
     async with lock(locked):
         await kapusta.startup()

@@ -14,30 +14,15 @@ import pytest
 from kapusta import TaskNotFoundError
 from kapusta._worker._housekeeper import PAGE
 from kapusta.backend import (
-    ClaimRequest,
     Guard,
     Renewal,
     RenewRequest,
-    StoredTask,
-    TaskExecutionMode,
 )
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.scripted import ScriptedCRUD
-
-LEASE = timedelta(seconds=30)
-
-
-async def claimed_by_the_dead(crud: MemoryCRUD, number: int) -> list[StoredTask]:
-    """Claim so many tasks named `task` for a worker that is not heard of again."""
-    request = ClaimRequest(
-        worker="the dead",
-        lease=LEASE,
-        slots={TaskExecutionMode.async_: number},
-        names=frozenset({"task"}),
-    )
-    return list((await crud.claim_tasks(request)).tasks)
+from tests.worker.stored import claimed_by_the_dead
 
 
 @pytest.mark.parametrize("alive", [0, PAGE + PAGE // 2])
@@ -61,7 +46,7 @@ async def test_a_page_of_tasks_that_need_no_rescue_hides_none_that_does(
     await memory.startup()
     claimed_at = clock.monotonic()
     handles = await task.launch_many({} for _ in range(3 * PAGE))
-    held = await claimed_by_the_dead(memory, 3 * PAGE)
+    held = await claimed_by_the_dead(memory, "task", count=3 * PAGE)
     renewals = [Renewal(id=each.id, run=each.run) for each in sorted(held, key=lambda it: it.id)[:alive]]
 
     def come_to_life(operation: str, asked: Any) -> None:
