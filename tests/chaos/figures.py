@@ -19,6 +19,7 @@ FAULTS: Final = (
     "freeze",
     "restart",
     "drop",
+    "lost reply",
     "black hole",
     "full",
 )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.engines import ENGINES
-from tests.chaos.figures import table
+from tests.chaos.figures import FAULTS, table
 from tests.chaos.phases import PHASES
 from tests.chaos.run import Plan, run
 
@@ -31,6 +31,7 @@ async def test_nothing_is_lost_in_a_storm(
     expected = ON_WORKERS | (OF_A_SERVER if engine != "sqlite" else {"full"})
     assert figures.violations == []
     assert {kind for kind in expected if not figures.faults[kind]} == set()
+    assert figures.faults.keys() <= set(FAULTS), "the table does not tell of all"
     assert {
         phase for phase in PHASES if not sum(n for (at, _), n in figures.deaths.items() if at == phase)
     } == set()
