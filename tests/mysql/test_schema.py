@@ -18,7 +18,7 @@ from sqlalchemy import Engine, MetaData, create_engine, event, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, TaskQuery
-from kapusta_sqlalchemy import AlchemyCRUD, include_object, metadata
+from kapusta_sqlalchemy import AlchemyCRUD, _migrate, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._dialects import _turns
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _upgrade
@@ -259,3 +259,18 @@ async def test_a_schema_is_another_database(store: AlchemyCRUD, mysql_url: str) 
     assert ask(mysql_url, f"SELECT COUNT(*) FROM {other}.kapusta_task") == [(2,)]
     assert await store.find_tasks(TaskQuery()) == []
     ask(mysql_url, f"DROP DATABASE {other}")
+
+
+async def test_a_store_whose_making_breaks_off_has_no_row_of_it(
+    mysql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What says that it is made is written in one transaction: in a cluster, two that make it meet at their commits."""
+
+    def break_off() -> dict[str, object]:
+        raise RuntimeError("no more")
+
+    with monkeypatch.context() as patches, pytest.raises(RuntimeError, match="no more"):
+        patches.setattr(_migrate, "new_identity", break_off)
+        await AlchemyCRUD(mysql_url).startup()
+
+    assert ask(mysql_url, "SELECT COUNT(*) FROM kapusta_alembic_version") == [(0,)]
