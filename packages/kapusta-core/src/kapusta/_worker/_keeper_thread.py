@@ -63,6 +63,8 @@ class KeeperRoom:
             await opened.wait()
             async with self._crud.listen(self._wake):
                 failures.succeeded()
+                if is_twin:
+                    self._wake("work")  # what others have stored since the first claim, and nobody was listening yet
                 await asyncio.get_running_loop().create_future()
 
         loops: list[tuple[str, Callable[[Failures], Coroutine[Any, Any, None]]]] = [
