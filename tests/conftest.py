@@ -30,6 +30,8 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     if inspect.iscoroutinefunction(getattr(request.node, "obj", None)):
         request.getfixturevalue("no_asyncio_task_left_behind")
     yield
+    if request.node.get_closest_marker("leaves_a_connection"):
+        return
     give_up = time.monotonic() + PATIENCE
     while found := leftovers.found():
         assert time.monotonic() < give_up, f"left behind: {found}"

@@ -54,7 +54,7 @@ MUTANTS: Final = {
     ),
     "already removed": Mutant(
         f"{SQLITE}/_changing.py",
-        "return ChangeAnswer.already if id in already else ChangeAnswer.refused",
+        "return ChangeAnswer.already if (change.id, change.run) in already else ChangeAnswer.refused",
         "return ChangeAnswer.refused",
         f"{LAWS}::test_a_repeated_settlement_is_already_there",
     ),
