@@ -75,7 +75,7 @@ async def test_a_server_that_falls_silent_during_startup_holds_it_up_for_ten_sec
     store = AlchemyCRUD(network.url)
     starting = asyncio.create_task(store.startup())
     async with asyncio.timeout(8):
-        while not network.proxy.delivered:  # at once: a moment later the store may be made already
+        while not network.proxy.delivered:  # noqa: ASYNC110 - at once: a moment later the store may be made
             await asyncio.sleep(0)
     network.proxy.hold()
 

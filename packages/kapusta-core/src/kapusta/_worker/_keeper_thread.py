@@ -64,7 +64,9 @@ class KeeperRoom:
             async with self._crud.listen(self._wake):
                 failures.succeeded()
                 if is_twin:
-                    self._wake("work")  # what others have stored since the first claim, and nobody was listening yet
+                    self._wake(
+                        "work"
+                    )  # what others have stored since the first claim, and nobody was listening yet
                 await asyncio.get_running_loop().create_future()
 
         loops: list[tuple[str, Callable[[Failures], Coroutine[Any, Any, None]]]] = [
