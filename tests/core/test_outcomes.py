@@ -255,12 +255,22 @@ TABLE = [
     ),
     *(
         Row(
+            f"{what} by hand while held, settled in run {settled_run}: it asks for what could still be answered",
+            stored_task(HOLD, status=HELD, crashes=1, settled_run=settled_run),
+            decide,
+            {"guard": guard, "worker": worker, "raise_run": True},
+        )
+        for what, decide in (("cancelled", cancelled), ("retried", lambda task: retried(task, HOLD)))
+        for settled_run, guard, worker in ((None, Guard.holder, "worker-1"), (1, Guard.resting, None))
+    ),
+    *(
+        Row(
             f"retried by hand after {status}",
             stored_task(DEADLINE, status=status, failures=3, crashes=2, interruptions=1, error="old"),
             lambda task: retried(task, DEADLINE),
             {
                 "status": PENDING,
-                "guard": Guard.resting,
+                "guard": Guard.holder if status is HELD else Guard.resting,
                 "raise_run": True,
                 "delay": timedelta(0),
                 "overdue_after": timedelta(hours=1),

@@ -220,3 +220,17 @@ async def test_two_stores_in_one_database_do_not_wake_each_other(
 
         await ear.hears("work")
         assert ear.heard == {"work": 1}
+
+
+async def test_a_launch_that_is_repeated_after_a_lost_reply_is_heard_of(
+    store: AlchemyCRUD, other: AlchemyCRUD
+) -> None:
+    """The first write may have been stored without its hint: the repeat tells of it."""
+    task = new()
+    async with _listening_on(other) as ear:
+        await store.add_tasks([task])
+        await ear.hears("work")
+
+        await store.add_tasks([task])
+
+        await ear.hears("work", 2)

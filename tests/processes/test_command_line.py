@@ -79,6 +79,14 @@ def test_a_target_that_is_no_kapusta_is_refused_in_words(target: str, sentence: 
             "import sys; sys.exit(3)",
             "cannot be loaded: importing 'simple' ended in sys.exit(3).",
         ),
+        (
+            "raise RuntimeError('no settings')",
+            "cannot be loaded: importing 'simple' raised RuntimeError: no settings.",
+        ),
+        (
+            "import os; os.environ['NOT_SET_ANYWHERE']",
+            "cannot be loaded: importing 'simple' raised KeyError: 'NOT_SET_ANYWHERE'.",
+        ),
     ],
 )
 def test_a_script_as_target_is_told_of_the_guard(tmp_path: Path, program: str, sentence: str) -> None:

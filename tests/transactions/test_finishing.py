@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from kapusta import (
@@ -20,6 +22,7 @@ from kapusta.backend import Change, Guard, TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.sqlalchemy.records import claim, settled
 from tests.transactions.conftest import Begin, orders
 
 
@@ -129,6 +132,69 @@ async def test_what_the_body_does_after_the_commit_changes_nothing(
 
     assert await handle.result(timeout=10) == "done"
     assert await booked(engine) == [7]
+
+
+async def test_a_body_may_go_on_after_its_commit(url: str, engine: AsyncEngine) -> None:
+    """There is no lease any more that could be lost: what it does then is not cut off at the next renewal."""
+    kapusta = Kapusta(AlchemyCRUD(url), lease=0.6)
+    ended = asyncio.Event()
+
+    async def book() -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await kapusta.finish_within(session, "done")
+        await asyncio.sleep(1.2)
+        ended.set()
+
+    task = kapusta.register_task(book, name="book")
+    async with kapusta:
+        await task.launch()
+
+        await asyncio.wait_for(ended.wait(), 20)
+
+
+async def test_an_outcome_that_another_worker_has_written_meanwhile_stays(
+    url: str, engine: AsyncEngine, kapusta: Kapusta
+) -> None:
+    """Between the look at the row and the write, where no row can be locked, the task was rescued, run and settled."""
+    if not url.startswith("sqlite"):
+        pytest.skip("a row that was looked at is locked here")
+    clock = ManualClock()
+    clock.shift(hours=1)
+    other = AlchemyCRUD(url, clock=clock)
+    lost: list[ClaimLostError] = []
+    looked = False
+
+    async def be_faster() -> None:
+        await other.startup()
+        (mine,) = await other.find_tasks(TaskQuery())
+        rescue = Change(id=mine.id, run=mine.run, guard=Guard.expired, status=TaskStatus.pending)
+        await other.change_tasks([rescue])
+        (again,) = (await other.claim_tasks(claim(names=frozenset({"book"})))).tasks
+        await other.change_tasks([settled(again, result=b'"the other\'s"')])
+        await other.shutdown()
+
+    def after_the_look(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        nonlocal looked
+        if not looked and statement.startswith("SELECT kapusta_task"):
+            looked = True
+            thread = threading.Thread(target=lambda: asyncio.run(be_faster()))
+            thread.start()
+            thread.join()
+
+    async def book() -> str:
+        event.listen(engine.sync_engine, "after_cursor_execute", after_the_look)
+        try:
+            async with AsyncSession(engine) as session, session.begin():
+                await kapusta.finish_within(session, "mine")
+        except ClaimLostError as error:
+            lost.append(error)
+        return "mine, too late"
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    assert await (await task.launch()).result(timeout=10) == "the other's"
+    assert len(lost) == 1
 
 
 async def test_a_claim_that_was_lost_is_said_within_the_transaction(

@@ -6,11 +6,13 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from kapusta import ResultNotStoredError, TaskFailedError, TaskStatus
+from kapusta import Kapusta, ResultNotStoredError, TaskFailedError, TaskStatus
 from kapusta.testing import ManualClock
+from kapusta_memory import MemoryCRUD
 from tests.worker import bodies
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.stored import stored
@@ -192,6 +194,43 @@ async def test_a_thread_that_outlives_its_timeout_keeps_its_slot(
     assert failed.value.status is TaskStatus.timeout
     assert not ran_early
     await next_one.result(timeout=10)
+
+
+def test_a_thread_whose_loop_has_gone_before_its_body_ends_with_it() -> None:
+    """A shutdown leaves a body behind, and the loop is closed in the moment in which that ends: no thread stays for ever."""
+    before = set(threading.enumerate())
+    gate, begun = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        begun.set()
+        gate.wait(20)
+
+    async def live() -> None:
+        kapusta = Kapusta(MemoryCRUD(), grace=0)
+        task = kapusta.register_task(stuck, "thread")
+        async with kapusta:
+            await task.launch()
+            await asyncio.to_thread(begun.wait, 10)
+        loop = asyncio.get_running_loop()
+        kept = loop.call_soon_threadsafe
+
+        def lost(callback: Callable[..., object], *arguments: object, **options: Any) -> Any:
+            """Take it, as a loop does that is about to close, and never call it."""
+            return (
+                kept(lambda: None)
+                if threading.current_thread().name == "kapusta-task"
+                else kept(callback, *arguments, **options)
+            )
+
+        loop.call_soon_threadsafe = lost  # type: ignore[method-assign]  # the test's own loop
+        gate.set()
+        for thread in set(threading.enumerate()) - before:
+            if thread.name == "kapusta-task":
+                await asyncio.to_thread(thread.join, 10)
+
+    asyncio.run(live())
+
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.name == "kapusta-task"]
 
 
 async def test_a_thread_sees_the_context_and_cannot_change_it(

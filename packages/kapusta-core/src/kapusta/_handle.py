@@ -78,14 +78,18 @@ class TaskClient:
     async def _by_hand(
         self, task_id: TaskId, decide: Callable[[StoredTask], Change], becomes: TaskStatus
     ) -> bool:
+        first_run = None
         while True:
             task = await self._existing(task_id)
+            first_run = task.run if first_run is None else first_run
+            if becomes is TaskStatus.pending and task.run > first_run:
+                return True  # it has its other life: the reply that said so was lost, or somebody else was faster
             if task.status in (TaskStatus.started, becomes) or (
                 becomes is TaskStatus.cancelled and task.status.is_final
             ):
                 return task.status is becomes
             changed = await self._store.decide(decide(task))
-            if changed.answer is not ChangeAnswer.refused:
+            if changed.answer is ChangeAnswer.accepted:
                 self.settled([task.id])
                 self._revived()
                 return True

@@ -166,10 +166,12 @@ def overdue(task: StoredTask) -> Change:
 def cancelled(task: StoredTask) -> Change:
     """Somebody cancels a task that is not running; a held one also gets a new life, so that no late answer counts."""
     held = task.status is TaskStatus.held
+    guard, worker = _as_it_rests(task)
     return Change(
         id=task.id,
         run=task.run,
-        guard=Guard.resting,
+        guard=guard,
+        worker=worker,
         status=TaskStatus.cancelled,
         raise_run=held,
         overdue_after=Policy.read(task.options).overdue_time,
@@ -183,10 +185,12 @@ def cancelled(task: StoredTask) -> Change:
 
 def retried(task: StoredTask, policy: Policy) -> Change:
     """Somebody gives a task that is not running another life, due at once."""
+    guard, worker = _as_it_rests(task)
     return Change(
         id=task.id,
         run=task.run,
-        guard=Guard.resting,
+        guard=guard,
+        worker=worker,
         status=TaskStatus.pending,
         delay=ZERO,
         raise_run=True,
@@ -196,3 +200,14 @@ def retried(task: StoredTask, policy: Policy) -> Change:
         crashes=0,
         interruptions=0,
     )
+
+
+def _as_it_rests(task: StoredTask) -> tuple[Guard, str | None]:
+    """What must hold for a decision by hand.
+
+    A task that is held by its crash may yet get the answer of that very run. What was decided of it as it was held
+    must not touch it then, and the claim that the answer needs is what tells.
+    """
+    if task.status is TaskStatus.held and task.worker is not None and task.settled_run != task.run:
+        return Guard.holder, task.worker
+    return Guard.resting, None

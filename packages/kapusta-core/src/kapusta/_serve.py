@@ -50,6 +50,9 @@ def load(target: str) -> Kapusta:
     except SystemExit as problem:
         does = f"cannot be loaded: importing '{module}' ended in sys.exit({problem.code!r})"
         raise TargetError(target=target, problem=does) from problem
+    except Exception as problem:
+        does = f"cannot be loaded: importing '{module}' raised {type(problem).__name__}: {problem}"
+        raise TargetError(target=target, problem=does) from problem
     if not isinstance(found, Kapusta):
         raise TargetError(target=target, problem=f"is a {type(found).__name__}, not a Kapusta")
     return found

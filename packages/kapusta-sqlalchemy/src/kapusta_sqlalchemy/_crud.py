@@ -200,7 +200,7 @@ class AlchemyCRUD(BaseCRUD):
         """The store's random id, looked up once."""
         here = self._here()
         if here.store_id is None:
-            async with here.engine.connect() as connection:
+            async with answered_within(STARTUP_SECONDS, "within"), here.engine.connect() as connection:
                 here.store_id = (await connection.execute(select(self._tables.store.c.id))).scalar_one()
         return here.store_id
 

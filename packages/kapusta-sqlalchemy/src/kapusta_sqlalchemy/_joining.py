@@ -165,12 +165,19 @@ class Joined(JoinedStore):
                 before, after = to_columns(task), to_columns(rules.changed(task, change, now))
                 differs = {name: value for name, value in after.items() if value != before[name]}
                 table = self._tables.task
-                values = self._bound(connection, differs)
-                connection.execute(update(table).where(table.c.id == task.id).values(values))
+                # Where no row can be locked, somebody may have come in between the look and this.
+                as_seen = (
+                    table.c.id == task.id,
+                    table.c.run == task.run,
+                    table.c.status == task.status.value,
+                )
+                writing = update(table).where(*as_seen).values(self._bound(connection, differs))
+                if connection.execute(writing).rowcount != 1:
+                    answers[change.id] = ChangeAnswer.refused
         return [Changed(id=change.id, answer=answers[change.id]) for change in changes]
 
     def _locked(self, connection: Connection, id: int) -> StoredTask | None:
-        # SQLite knows no lock on a row: there a writer that came in between fails the caller's own write.
+        # SQLite knows no lock on a row, and its drivers may begin a transaction with the first write only.
         table = self._tables.task
         found = connection.execute(select(table).where(table.c.id == id).with_for_update())
         row = found.mappings().one_or_none()

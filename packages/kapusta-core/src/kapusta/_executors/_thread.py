@@ -41,8 +41,8 @@ class ThreadExecutor:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._threads: set[_Thread] = set()
         self._idle: list[_Thread] = []
-        self._closed = False
 
     def warm_up(self) -> None:
         """Nothing is to be made ready: a thread starts in less than a millisecond."""
@@ -68,9 +68,11 @@ class ThreadExecutor:
                     timer.cancel()
 
     async def close(self) -> None:
-        self._closed = True
-        while self._idle:
-            self._idle.pop().run(None)
+        # Those that are at work end after it: nobody may be there then to tell them so.
+        for thread in self._threads:
+            thread.run(None)
+        self._threads.clear()
+        self._idle.clear()
 
     def _start(
         self,
@@ -79,12 +81,14 @@ class ThreadExecutor:
         attempt: Attempt,
         over: asyncio.Future[Ended],
     ) -> None:
-        thread = self._idle.pop() if self._idle else _Thread()
+        if self._idle:
+            thread = self._idle.pop()
+        else:
+            thread = _Thread()
+            self._threads.add(thread)
 
         def finish(ended: Ended) -> None:
-            if self._closed:
-                thread.run(None)
-            else:
+            if thread in self._threads:  # else it has been told to end
                 self._idle.append(thread)
             resolve(over, ended)
 

@@ -159,6 +159,9 @@ class Worker:
                     task.cancel()
         finally:
             self._stopped.set()
+            if not self._stop_asked.is_set():
+                # Whoever ran this has cancelled it: without its keeper no body may go on, and nobody will settle it.
+                self._give_up()
             self._settler.close()
             if self._keeper_thread is not None:
                 await self._keeper_thread.stop()

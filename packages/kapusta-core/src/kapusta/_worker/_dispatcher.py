@@ -13,10 +13,11 @@ from .._clock import ZERO
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StoreUnavailableError
 from .._outcomes import released
-from .._records import Capabilities, ClaimRequest, Claims, TaskQuery
+from .._records import Capabilities, ChangeAnswer, ClaimRequest, Claims, StoredTask, TaskQuery
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
+from ..types import TaskId
 from ._running import Run, Running
 from ._settler import Settler
 from ._supervisor import Failures
@@ -72,6 +73,7 @@ class Dispatcher:
         self._awake = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._reply_lost = False
+        self._given_back: set[tuple[TaskId, int]] = set()
         self._hungry = set(TaskExecutionMode)
         self._due_at = math.inf
         self.is_paused = False
@@ -177,8 +179,22 @@ class Dispatcher:
                 mine = task.worker == self._worker and (task.id, task.run) not in known
                 if mine and not self._running.knows(task.id, task.run):
                     self._logger.info("Task %s is released: the reply to its claim was lost", task.id)
-                    await self._settler.settle(released(task, "the reply to its claim was lost"))
+                    self._give_back(task)
             after = found[-1].id
+
+    def _give_back(self, task: StoredTask) -> None:
+        """Release a task, once; nobody waits for it, since the store may be readable for long before it is writable."""
+        claim = task.id, task.run
+        if claim in self._given_back:
+            return
+        self._given_back.add(claim)
+
+        def answered(answer: asyncio.Future[ChangeAnswer]) -> None:
+            self._given_back.discard(claim)
+            if not answer.cancelled() and (problem := answer.exception()) is not None:
+                self._logger.warning("Task %s waits until its lease ends: %s", task.id, problem)
+
+        self._settler.settle(released(task, "the reply to its claim was lost")).add_done_callback(answered)
 
     async def _sleep(self) -> None:
         clock = self._store.clock

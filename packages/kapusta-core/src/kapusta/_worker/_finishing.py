@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 
 from .._errors import ClaimLostError, OutsideOfTaskError, ResultEncodingError
@@ -10,7 +10,6 @@ from .._executors._attempt import ResultEncoder
 from .._outcomes import succeeded
 from .._records import ChangeAnswer
 from .._store import Store
-from ..types import TaskId
 from ._running import Run
 
 
@@ -18,10 +17,10 @@ class Finisher:
     """Writes the outcome of one run in a transaction that its body gives; used in the body's own context."""
 
     def __init__(
-        self, store: Store, run: Run, encode: ResultEncoder, settled: Callable[[Sequence[TaskId]], object]
+        self, store: Store, run: Run, encode: ResultEncoder, committed: Callable[[Run], object]
     ) -> None:
         self.store = store
-        self._run, self._encode, self._settled = run, encode, settled
+        self._run, self._encode, self._committed = run, encode, committed
 
     async def finish_within(self, transaction: object, result: object) -> None:
         """See `Kapusta.finish_within`."""
@@ -29,7 +28,7 @@ class Finisher:
         encoded = self._encode(result)
         if encoded.problem is not None:
             raise ResultEncodingError(task=task.name, problem=encoded.problem)
-        joined = self.store.within(transaction, lambda: self._settled([task.id]))
+        joined = self.store.within(transaction, lambda: self._committed(self._run))
         (answer,) = await joined.change_tasks([succeeded(task, encoded.result)])
         if answer.answer is not ChangeAnswer.accepted:
             raise ClaimLostError(task_id=task.id)

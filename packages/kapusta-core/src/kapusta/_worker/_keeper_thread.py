@@ -111,9 +111,15 @@ class KeeperThread:
             worker_loop.create_future()
         )
 
+        def announce(loop: asyncio.AbstractEventLoop, life: asyncio.Task[None]) -> None:
+            if alive.done():  # whoever started it has been cancelled meanwhile
+                call_threadsafe(loop, life.cancel)
+            else:
+                alive.set_result((loop, life))
+
         async def live() -> None:
             life = cast("asyncio.Task[None]", asyncio.current_task())
-            worker_loop.call_soon_threadsafe(alive.set_result, (asyncio.get_running_loop(), life))
+            worker_loop.call_soon_threadsafe(announce, asyncio.get_running_loop(), life)
             await self._room.live(is_twin=True)
 
         def main() -> None:

@@ -76,18 +76,26 @@ class Runner:
         self._keeper.keep([Lease(run.task.id, run.task.run, run.claimed_at + self._lease) for run in runs])
         for run in runs:
             self._slots.take(run.task.mode)
-            self._running.add(run)
-            task = asyncio.create_task(self._live(run), name=f"kapusta.task-{run.task.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            earlier = self._running.add(run)
+            if earlier is not None:
+                earlier.body.stop(StopCause.lease_lost)  # it was taken from us, and has come back
+            run.living = asyncio.create_task(
+                self._live(run, None if earlier is None else earlier.living),
+                name=f"kapusta.task-{run.task.id}",
+            )
+            self._tasks.add(run.living)
+            run.living.add_done_callback(self._tasks.discard)
 
-    async def _live(self, run: Run) -> None:
-        abandoned = False
+    async def _live(self, run: Run, earlier: asyncio.Task[None] | None) -> None:
+        abandoned = (
+            True  # until the store has answered for it: nobody else here may take it for one that never began
+        )
         try:
+            if earlier is not None:
+                await asyncio.wait({earlier})
             ended = await self._attempt(run)
             change = await self._decide(run, ended)
             if change is None:
-                abandoned = True
                 self._log(
                     logging.WARNING,
                     run,
@@ -95,14 +103,16 @@ class Runner:
                 )
                 return
             self._report(run, change, await self._settler.settle(change))
+            abandoned = False
+        except asyncio.CancelledError:
+            self._log(logging.WARNING, run, "was cancelled from outside, and is rescued when its lease ends")
+            raise
         except StoreUnavailableError as problem:
-            abandoned = True
             self._log(
                 logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
             )
         except Exception:
             # The settler has logged what the store will not take: the run is left to its lease.
-            abandoned = True
             self._logger.exception("Task %s: its run was abandoned", run.task.id, extra=self._extra(run))
         finally:
             self._keeper.drop(run.task.id, run.task.run)
@@ -116,7 +126,7 @@ class Runner:
             if isinstance(begun, Change):
                 return begun
             self._log(logging.INFO, run, "started")
-            set_finisher(Finisher(self._store, run, begun.encode, self._settled))
+            set_finisher(Finisher(self._store, run, begun.encode, self._committed))
             ended = await self._executors[run.task.mode].run(begun, run.body)
             if isinstance(ended, (TimedOut, Stopped)):
                 slot_kept_by = ended.running
@@ -203,6 +213,11 @@ class Runner:
         with run.body.stoppable(lambda cause: resolve(stop, cause)):
             await asyncio.wait([running, stop], return_when=asyncio.FIRST_COMPLETED)
         return running.done()
+
+    def _committed(self, run: Run) -> None:
+        """Its outcome is stored, in a transaction of its body's: there is no lease any more, and the body may go on."""
+        self._keeper.drop(run.task.id, run.task.run)
+        self._settled([run.task.id])
 
     def _free(self, run: Run) -> None:
         self._slots.give_back(run.task.mode)

@@ -26,15 +26,17 @@ class Run:
         claimed_at: on the monotonic scale, from before the claim was sent.
         store_now: the store's now at the claim.
         finished_within: whether its body has written its outcome in a transaction of its own.
+        living: the asyncio task that it is lived in.
     """
 
-    __slots__ = ("body", "claimed_at", "finished_within", "policy", "store_now", "task")
+    __slots__ = ("body", "claimed_at", "finished_within", "living", "policy", "store_now", "task")
 
     def __init__(self, task: StoredTask, claimed_at: float, store_now: datetime) -> None:
         self.task, self.claimed_at, self.store_now = task, claimed_at, store_now
         self.policy = Policy.read(task.options)
         self.body = Body()
         self.finished_within = False
+        self.living: asyncio.Task[None] | None = None
 
 
 class Running:
@@ -45,7 +47,8 @@ class Running:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[TaskId, Run] = {}
+        self._runs: dict[tuple[TaskId, int], Run] = {}
+        self._latest: dict[TaskId, Run] = {}
         self._abandoned: set[tuple[TaskId, int]] = set()
         self.empty = asyncio.Event()
         self.empty.set()
@@ -56,13 +59,17 @@ class Running:
     def __iter__(self) -> Iterator[Run]:
         return iter(list(self._runs.values()))
 
-    def add(self, run: Run) -> None:
-        self._runs[run.task.id] = run
+    def add(self, run: Run) -> Run | None:
+        """Take over a run; answer the one before it of the same task, if that is not over."""
+        earlier = self._latest.get(run.task.id)
+        self._runs[run.task.id, run.task.run] = self._latest[run.task.id] = run
         self.empty.clear()
+        return earlier
 
     def remove(self, run: Run, *, abandoned: bool = False) -> None:
-        if self._runs.get(run.task.id) is run:
-            del self._runs[run.task.id]
+        self._runs.pop((run.task.id, run.task.run), None)
+        if self._latest.get(run.task.id) is run:
+            del self._latest[run.task.id]
         if abandoned:
             self._abandoned.add((run.task.id, run.task.run))
         if not self._runs:
@@ -70,13 +77,12 @@ class Running:
 
     def knows(self, task_id: TaskId, run: int) -> bool:
         """Whether this worker has had anything to do with this run, but for settling it."""
-        mine = self._runs.get(task_id)
-        return (mine is not None and mine.task.run == run) or (task_id, run) in self._abandoned
+        return (task_id, run) in self._runs or (task_id, run) in self._abandoned
 
     def stop(self, task_id: TaskId, run: int, cause: StopCause) -> None:
         """Stop the body of this run, if it still runs."""
-        mine = self._runs.get(task_id)
-        if mine is None or mine.task.run != run:
+        mine = self._runs.get((task_id, run))
+        if mine is None:
             return
         if cause is StopCause.cancelled and mine.task.mode not in _CAN_STOP:
             return  # nothing is gained by abandoning it: its outcome counts

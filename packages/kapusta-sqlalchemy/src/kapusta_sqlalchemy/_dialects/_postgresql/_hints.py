@@ -32,6 +32,8 @@ SELECT set_config('synchronous_commit', 'off', TRUE),
 
 _PAUSE: Final = 0.01
 """Seconds between two notifications; the first after a silence goes out at once."""
+_ANSWER: Final = 5.0
+"""Seconds that a notification may take: a connection that has gone silent keeps no later one waiting."""
 _FAREWELL: Final = 1.0
 """Seconds that a shutdown waits for the last notification."""
 
@@ -46,7 +48,8 @@ class Hints:
         self, sql: Sql, take: Callable[[], Awaitable[Checkout]], errors: tuple[type[Exception], ...]
     ) -> None:
         self._text = sql.fill(_NOTIFY)
-        self._take, self._errors = take, errors
+        self._take = take
+        self._errors: tuple[type[Exception], ...] = (*errors, TimeoutError)
         self._kinds: set[WakeKind] = set()
         self._sending: asyncio.Task[None] | None = None
 
@@ -80,7 +83,8 @@ class Hints:
         checkout = await self._take()
         connection: Connection = checkout.connection
         try:
-            await connection.fetch(self._text, kinds)
+            async with asyncio.timeout(_ANSWER):
+                await connection.fetch(self._text, kinds)
         except BaseException:
             await checkout.discard()
             raise
@@ -90,8 +94,12 @@ class Hints:
 
 
 def of_added(answers: Sequence[Added]) -> set[WakeKind]:
-    """What others want to hear of a launch; of a task that is not due yet too, since they plan to sleep so long."""
-    return {"work"} if any(answer.outcome is AddOutcome.new for answer in answers) else set()
+    """What others want to hear of a launch; of a task that is not due yet too, since they plan to sleep so long.
+
+    A launch that is repeated was stored by a write whose reply, and with it its hint, was lost.
+    """
+    told = {AddOutcome.new, AddOutcome.again}
+    return {"work"} if any(answer.outcome in told for answer in answers) else set()
 
 
 def of_changed(changes: Sequence[Change], answers: Sequence[Changed]) -> set[WakeKind]:

@@ -1,0 +1,241 @@
+"""What comes back at a bad moment: an answer, a reply, a task to the worker that had it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+
+from kapusta import Kapusta, TaskStatus
+from kapusta.backend import (
+    Change,
+    Changed,
+    Guard,
+    TaskQuery,
+)
+from kapusta.testing import ManualClock
+from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.eventually import eventually
+from tests.worker.scripted import ScriptedCRUD
+from tests.worker.stored import stored
+
+
+class BetweenCRUD(ScriptedCRUD):
+    """A backend that lets something happen between what was decided by hand and its being written."""
+
+    async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        """Let it happen, once."""
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        return await super().change_tasks(changes)
+
+    happens: Callable[[], Awaitable[object]] | None = None
+
+
+@pytest.mark.parametrize("what", ["cancel", "retry"])
+async def test_an_answer_that_comes_between_look_and_decision_stays(
+    open_store: OpenStore, make_kapusta: MakeKapusta, what: str
+) -> None:
+    """A held task that succeeds after all, while a person decides about it, is a success and not run again."""
+    clock = ManualClock()
+    cut_off, by_hand = ScriptedCRUD(open_store(clock)), BetweenCRUD(open_store(clock))
+    one, other = make_kapusta(cut_off, default_on_crash="hold"), make_kapusta(open_store(clock))
+    person = make_kapusta(by_hand)
+    begun = []
+
+    @one.task(timeout=None, name="slow")
+    async def slow() -> str:
+        begun.append(1)
+        await clock.sleep(5)
+        return "done after all"
+
+    person.register_task(slow.func, name="slow")
+    await person.crud.startup()
+    await other.startup()
+    await one.startup()
+    handle = await slow.launch()
+    await clock.advance(seconds=1)
+    cut_off.script.down = {"*"}
+    await clock.advance(minutes=5)
+    assert await other.handle(int(handle)).status() is TaskStatus.held
+
+    async def answer() -> None:
+        cut_off.script.down = set()
+        await eventually(lambda: ended(other, handle), "the late answer is there")
+
+    by_hand.happens = answer
+    decided = asyncio.create_task(getattr(person.handle(int(handle)), what)())
+    await clock.advance(minutes=2)
+
+    record = await stored(other, handle)
+    if what == "cancel":
+        assert await decided is False
+        assert (record.status, record.result) == (TaskStatus.success, b'"done after all"')
+        assert begun == [1]
+    else:  # it has succeeded; whoever asks for another life then gets one, in the knowledge of that
+        assert await decided is True
+        assert record.run == 3
+    assert decided.done()
+
+
+async def ended(kapusta: Kapusta, task_id: int) -> bool:
+    """Whether a task has ended; time goes on a little."""
+    clock = kapusta.crud.clock
+    assert isinstance(clock, ManualClock)
+    clock.shift(seconds=1)
+    return (await stored(kapusta, task_id)).status is TaskStatus.success
+
+
+async def test_a_retry_whose_reply_was_lost_is_one_life(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """The task has ended again before the person asks again: that was the life that was asked for."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    person, worker = make_kapusta(store), make_kapusta(in_memory(clock))
+    ran = []
+    task = worker.register_task(lambda: ran.append(1), name="task")
+    await worker.startup()
+    await person.crud.startup()
+    handle = await task.launch()
+    await clock.advance(seconds=1)
+
+    store.script.lose_replies = ["change_tasks"]
+    retrying = asyncio.create_task(person.handle(int(handle)).retry())
+    await clock.advance(minutes=1)
+
+    assert await retrying is True
+    assert len(ran) == 2
+
+
+async def test_a_task_that_comes_back_to_its_worker_begins_when_its_first_body_has_ended(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It was rescued elsewhere, and is claimed by the very worker that still runs it: that body is told to stop first."""
+    store = in_memory()
+    kapusta, elsewhere = make_kapusta(store), in_memory()
+    running, most, begun = 0, 0, 0
+
+    async def work() -> str:
+        nonlocal running, most, begun
+        begun, running = begun + 1, running + 1
+        most = max(most, running)
+        try:
+            await asyncio.sleep(3600 if begun == 1 else 0)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0.2)  # it takes its time to go
+            raise
+        finally:
+            running -= 1
+        return f"body {begun}"
+
+    task = kapusta.register_task(work, name="work", timeout=None)
+    await kapusta.startup()
+    handle = await task.launch()
+    await eventually(lambda: begun == 1, "it has begun")
+    await elsewhere.startup()
+    (mine,) = await elsewhere.find_tasks(TaskQuery())
+    await elsewhere.change_tasks(
+        [Change(id=mine.id, run=mine.run, guard=Guard.running, status=TaskStatus.pending)]
+    )
+
+    assert await handle.result(timeout=20) == "body 2"
+    assert most == 1
+    await elsewhere.shutdown()
+
+
+async def test_a_body_that_cancels_itself_is_not_taken_for_one_that_never_began(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its run has no outcome, and says so; a claim whose reply is lost later does not start it again at once."""
+    store = ScriptedCRUD(in_memory())
+    kapusta = make_kapusta(store)
+    ran = []
+
+    async def cancel_myself() -> None:
+        ran.append(1)
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+        await asyncio.sleep(3600)
+
+    task = kapusta.register_task(cancel_myself, name="task", on_crash="hold")
+    other = kapusta.register_task(lambda: "ran", name="other")
+    await kapusta.startup()
+    handle = await task.launch()
+    await eventually(lambda: "was cancelled from outside" in caplog.text, "it is told of")
+    store.script.lose_replies = ["claim_tasks"]
+
+    assert await (await other.launch()).result(timeout=20) == "ran"
+    assert ran == [1]
+    assert await handle.status() is TaskStatus.started
+
+
+async def test_a_lost_claim_on_a_store_that_takes_no_writes_keeps_no_shutdown(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """What was claimed cannot be given back, and is left to its lease."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: None, name="task")
+    await kapusta.startup()
+    await clock.advance(seconds=1)
+
+    store.script.lose_replies = ["claim_tasks"]
+    await task.launch()
+    await clock.settle()
+    store.script.down = {"change_tasks", "claim_tasks", "renew_leases"}
+    await clock.advance(seconds=5)
+
+    await asyncio.wait_for(kapusta.shutdown(), 20)
+
+
+async def test_a_listening_that_is_cancelled_stops_its_bodies(
+    on_sqlite: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """The application ran it, and has cancelled it: without a keeper no body goes on beside another worker's."""
+    kapusta = make_kapusta(on_sqlite())
+    begun, stopped = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        begun.set()
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            stopped.set()
+
+    task = kapusta.register_task(work, name="work")
+    await kapusta.crud.startup()
+    listening = asyncio.create_task(kapusta.listening())
+    await task.launch()
+    await asyncio.wait_for(begun.wait(), 20)
+
+    listening.cancel()
+    await asyncio.wait({listening})
+
+    await asyncio.wait_for(stopped.wait(), 20)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_listening_that_is_cancelled_early_leaves_no_thread(
+    on_sqlite: OpenStore, make_kapusta: MakeKapusta, turns: int
+) -> None:
+    """Also while the keeper's thread is just being started."""
+    kapusta = make_kapusta(on_sqlite())
+    await kapusta.crud.startup()
+    listening = asyncio.create_task(kapusta.listening())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+
+    listening.cancel()
+    await asyncio.wait({listening})
+    await kapusta.shutdown()
+
+    await eventually(
+        lambda: not [thread for thread in threading.enumerate() if thread.name == "kapusta-keeper"],
+        "the keeper has gone",
+    )
