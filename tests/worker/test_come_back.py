@@ -8,7 +8,9 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from kapusta import Kapusta, TaskStatus
+from kapusta import TaskStatus
+from kapusta._options import Policy
+from kapusta._outcomes import rescued, succeeded
 from kapusta.backend import (
     Change,
     Changed,
@@ -19,7 +21,7 @@ from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
-from tests.worker.stored import stored
+from tests.worker.stored import claimed_by_the_dead, stored
 
 
 class BetweenCRUD(ScriptedCRUD):
@@ -39,54 +41,30 @@ class BetweenCRUD(ScriptedCRUD):
 async def test_an_answer_that_comes_between_look_and_decision_stays(
     open_store: OpenStore, make_kapusta: MakeKapusta, what: str
 ) -> None:
-    """A held task that succeeds after all, while a person decides about it, is a success and not run again."""
+    """A held task that succeeds after all, while a person decides about it: what was decided of a held one is not done."""
     clock = ManualClock()
-    cut_off, by_hand = ScriptedCRUD(open_store(clock)), BetweenCRUD(open_store(clock))
-    one, other = make_kapusta(cut_off, default_on_crash="hold"), make_kapusta(open_store(clock))
-    person = make_kapusta(by_hand)
-    begun = []
-
-    @one.task(timeout=None, name="slow")
-    async def slow() -> str:
-        begun.append(1)
-        await clock.sleep(5)
-        return "done after all"
-
-    person.register_task(slow.func, name="slow")
+    store = BetweenCRUD(open_store(clock))
+    person = make_kapusta(store)
+    task = person.register_task(lambda: None, name="task", on_crash="hold")
     await person.crud.startup()
-    await other.startup()
-    await one.startup()
-    handle = await slow.launch()
-    await clock.advance(seconds=1)
-    cut_off.script.down = {"*"}
-    await clock.advance(minutes=5)
-    assert await other.handle(int(handle)).status() is TaskStatus.held
+    handle = await task.launch()
+    (lost,) = await claimed_by_the_dead(store.crud, "task")
+    clock.shift(minutes=5)
+    await store.crud.change_tasks([rescued(lost, Policy.read(lost.options))])
+    assert await handle.status() is TaskStatus.held
+    seen: list[StoredTask] = []
 
-    async def answer() -> None:
-        cut_off.script.down = set()
-        await eventually(lambda: ended(other, handle), "the late answer is there")
+    async def answer_late() -> None:
+        await store.crud.change_tasks([succeeded(lost, b'"after all"')])
+        seen.append(await stored(person, handle))
 
-    by_hand.happens = answer
-    decided = asyncio.create_task(getattr(person.handle(int(handle)), what)())
-    await clock.advance(minutes=2)
+    store.happens = answer_late
+    decided = await getattr(handle, what)()
 
-    record = await stored(other, handle)
-    if what == "cancel":
-        assert await decided is False
-        assert (record.status, record.result) == (TaskStatus.success, b'"done after all"')
-        assert begun == [1]
-    else:  # it has succeeded; whoever asks for another life then gets one, in the knowledge of that
-        assert await decided is True
-        assert record.run == 3
-    assert decided.done()
-
-
-async def ended(kapusta: Kapusta, task_id: int) -> bool:
-    """Whether a task has ended; time goes on a little."""
-    clock = kapusta.crud.clock
-    assert isinstance(clock, ManualClock)
-    clock.shift(seconds=1)
-    return (await stored(kapusta, task_id)).status is TaskStatus.success
+    record = await stored(person, handle)
+    assert [(each.status, each.result) for each in seen] == [(TaskStatus.success, b'"after all"')]
+    assert (record.status, record.run, record.result) == (TaskStatus.success, 1, b'"after all"')
+    assert decided is False
 
 
 async def test_a_retry_whose_reply_was_lost_is_one_life(

@@ -78,16 +78,18 @@ class TaskClient:
     async def _by_hand(
         self, task_id: TaskId, decide: Callable[[StoredTask], Change], becomes: TaskStatus
     ) -> bool:
-        first_run = None
+        seen = None
         while True:
             task = await self._existing(task_id)
-            first_run = task.run if first_run is None else first_run
-            if becomes is TaskStatus.pending and task.run > first_run:
+            seen = seen or task
+            if becomes is TaskStatus.pending and task.run > seen.run:
                 return True  # it has its other life: the reply that said so was lost, or somebody else was faster
             if task.status in (TaskStatus.started, becomes) or (
                 becomes is TaskStatus.cancelled and task.status.is_final
             ):
                 return task.status is becomes
+            if task.status is not seen.status:
+                return False  # what was wished was wished of what it was
             changed = await self._store.decide(decide(task))
             if changed.answer is ChangeAnswer.accepted:
                 self.settled([task.id])
@@ -192,7 +194,8 @@ class TaskHandle(int, Generic[R_co]):
     async def retry(self) -> bool:
         """Give the task another life, due at once, unless it is running; answer whether it is pending now.
 
-        Its counters start again, its deadline counts from now, and answers of its earlier runs are refused.
+        Its counters start again, its deadline counts from now, and answers of its earlier runs are refused. A held
+        task whose late answer comes in this moment has ended with that, and is left so.
 
         Raises:
             TaskNotFoundError: no task has this id.

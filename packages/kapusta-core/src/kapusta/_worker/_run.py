@@ -87,9 +87,8 @@ class Runner:
             run.living.add_done_callback(self._tasks.discard)
 
     async def _live(self, run: Run, earlier: asyncio.Task[None] | None) -> None:
-        abandoned = (
-            True  # until the store has answered for it: nobody else here may take it for one that never began
-        )
+        # Until the store has answered: nobody here may take a run without an outcome for one that never began.
+        abandoned = True
         try:
             if earlier is not None:
                 await asyncio.wait({earlier})

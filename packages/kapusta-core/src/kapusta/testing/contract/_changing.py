@@ -8,7 +8,20 @@ from datetime import timedelta
 from kapusta._enums import FINAL, TaskStatus
 from kapusta._records import Guard
 
-from .._examples import HOUR, answer, changed, claim, found, look, near, settled, started, stored, task
+from .._examples import (
+    HOUR,
+    answer,
+    changed,
+    claim,
+    found,
+    look,
+    near,
+    reaped,
+    settled,
+    started,
+    stored,
+    task,
+)
 from .._law import law
 from .._stage import Stage
 
@@ -278,6 +291,27 @@ class ChangingLaws:
         assert near(kept.deadline, now + HOUR)
         assert near(kept.eta, now + timedelta(minutes=5))
         assert kept.finished is None
+
+    @law
+    async def test_another_life_can_ask_for_the_claim_that_was_lost(self, stage: Stage) -> None:
+        """A held task is given another life under ``holder`` as under ``resting``, but not once its late answer is there.
+
+        If it fails: ``raise_run`` is only carried out under ``resting``, or the answer that came first is overwritten.
+        """
+        store = await stage.open()
+        lost, late = await started(store), await started(store)
+        stage.clock.shift(minutes=45)
+        await store.change_tasks([reaped(each, status=TaskStatus.held) for each in (lost, late)])
+        await store.change_tasks([settled(late, result=b"late")])
+        lives = [settled(each, status=TaskStatus.pending, raise_run=True) for each in (lost, late)]
+
+        answers = [await answer(store, life) for life in lives]
+
+        kept, ended = await look(store, lost.id), await look(store, late.id)
+        assert answers == ["accepted", "already"]
+        assert (kept.status, kept.run) == (TaskStatus.pending, lost.run + 1)
+        assert (ended.status, ended.run, ended.result) == (TaskStatus.success, late.run, b"late")
+        assert await answer(store, settled(lost)) == "refused"
 
     @law
     async def test_another_life_without_overdue_time_has_no_deadline(self, stage: Stage) -> None:

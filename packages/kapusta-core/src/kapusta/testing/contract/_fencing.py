@@ -224,27 +224,6 @@ class FencingLaws:
         assert (kept.status, kept.result, kept.settled_run) == (TaskStatus.success, b"late", given.run)
 
     @law
-    async def test_another_life_can_ask_for_the_claim_that_was_lost(self, stage: Stage) -> None:
-        """A held task is given another life under ``holder`` as under ``resting``, but not once its late answer is there.
-
-        If it fails: ``raise_run`` is only carried out under ``resting``, or the answer that came first is overwritten.
-        """
-        store = await stage.open()
-        lost, late = await started(store), await started(store)
-        stage.clock.shift(minutes=45)
-        await store.change_tasks([reaped(each, status=TaskStatus.held) for each in (lost, late)])
-        await store.change_tasks([settled(late, result=b"late")])
-        lives = [settled(each, status=TaskStatus.pending, raise_run=True) for each in (lost, late)]
-
-        answers = [await answer(store, life) for life in lives]
-
-        kept, ended = await look(store, lost.id), await look(store, late.id)
-        assert answers == ["accepted", "already"]
-        assert (kept.status, kept.run) == (TaskStatus.pending, lost.run + 1)
-        assert (ended.status, ended.run, ended.result) == (TaskStatus.success, late.run, b"late")
-        assert await answer(store, settled(lost)) == "refused"
-
-    @law
     async def test_a_task_held_by_its_crash_refuses_other_workers(self, stage: Stage) -> None:
         """Only the worker whose run crashed can answer late.
 
