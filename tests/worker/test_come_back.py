@@ -15,6 +15,7 @@ from kapusta.backend import (
     Change,
     Changed,
     Guard,
+    StoredTask,
     TaskQuery,
 )
 from kapusta.testing import ManualClock

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from kapusta import Kapusta, TaskStatus
 from kapusta._worker._keeper import Lease
 from kapusta._worker._keeper_thread import KeeperThread
-from kapusta.backend import BaseCRUD
+from kapusta.backend import BaseCRUD, Change, Changed, Renewed, RenewRequest
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.eventually import eventually
@@ -235,6 +236,39 @@ async def test_a_renewal_that_hangs_keeps_no_shutdown(
     assert "renew_leases" in store.script.asked
     await store.startup()
     assert (await stored(store.crud, handle)).status is TaskStatus.success
+
+
+async def test_of_a_run_whose_outcome_is_on_its_way_no_lease_is_said_to_be_lost(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A renewal that meets the outcome in the store is answered that there is nothing to renew: all is well."""
+    answered = asyncio.Event()
+
+    class Slow(ScriptedCRUD):
+        """Stores outcomes at once, and is slow to say so."""
+
+        async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+            """As it says."""
+            answers = await super().change_tasks(changes)
+            await answered.wait()
+            return answers
+
+        async def renew_leases(self, request: RenewRequest) -> Sequence[Renewed]:
+            """Let the outcome's answer go once the renewal has its own."""
+            answers = await super().renew_leases(request)
+            if any(answer.answer == "lost" for answer in answers):
+                asyncio.get_running_loop().call_later(0.1, answered.set)
+            return answers
+
+    kapusta = make_kapusta(Slow(in_memory()), lease=0.3)
+    task = kapusta.register_task(lambda: "done", name="task")
+    await kapusta.startup()
+
+    assert await (await task.launch()).result(timeout=20) == "done"
+    await asyncio.wait_for(answered.wait(), 20)
+    await kapusta.shutdown()
+
+    assert "lease" not in caplog.text
 
 
 class Mortal:

@@ -97,12 +97,15 @@ class Body:
         self.stop_cause: StopCause | None = None
         self._on_stop: Callable[[StopCause], object] | None = None
 
-    def stop(self, cause: StopCause) -> None:
-        """Tell the body to stop; the first cause counts."""
-        if self.stop_cause is None:
-            self.stop_cause = cause
-            if self._on_stop is not None:
-                self._on_stop(cause)
+    def stop(self, cause: StopCause) -> bool:
+        """Tell the body to stop; the first cause counts. Answer whether there was one to be told."""
+        if self.stop_cause is not None:
+            return False
+        self.stop_cause = cause
+        if self._on_stop is None:
+            return False
+        self._on_stop(cause)
+        return True
 
     @contextmanager
     def stoppable(self, on_stop: Callable[[StopCause], object]) -> Iterator[None]:

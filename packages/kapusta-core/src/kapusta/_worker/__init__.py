@@ -22,6 +22,7 @@ from .._records import Change
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
+from ..types import TaskId
 from ._dispatcher import Dispatcher
 from ._housekeeper import Chore, Housekeeper, Rescuer
 from ._keeper import RENEWALS_PER_LEASE
@@ -215,6 +216,13 @@ class Worker:
         if any(change.status is TaskStatus.pending for change in changes):
             self._dispatcher.wake()
 
+    def _stop_run(self, task_id: TaskId, run: int, cause: StopCause) -> None:
+        # Of a body that has ended, and whose outcome is on its way to the store, there is nothing to be said.
+        if self._running.stop(task_id, run, cause) and cause is StopCause.lease_lost:
+            self._logger.warning(
+                "Task %s: its lease is lost; it is stopped", task_id, extra={"task_id": task_id}
+            )
+
     def _woken(self, kind: WakeKind) -> None:
         if kind == "settled":
             self._client.settled()
@@ -236,7 +244,7 @@ class Worker:
             self.id,
             self._settings.lease,
             self._settings.store_timeout,
-            stop=lambda *stop: call_threadsafe(self._loop, self._running.stop, *stop),
+            stop=lambda *stop: call_threadsafe(self._loop, self._stop_run, *stop),
             wake=lambda kind: call_threadsafe(self._loop, self._woken, kind),
             logger=self._logger,
         )

@@ -152,7 +152,7 @@ class Keeper:
                 )
             for ended in self._book.take_ended(self._clock.monotonic()):
                 self._logger.error(
-                    "Task %s: its lease could not be renewed in time; it is stopped",
+                    "Task %s: its lease could not be renewed in time",
                     ended.task_id,
                     extra={"task_id": ended.task_id},
                 )
@@ -171,9 +171,5 @@ class Keeper:
             RenewRequest(worker=self._worker, lease=self._lease, renewals=asked)
         )
         for renewal, cause in self._book.note(asked, answers, sent_at):
-            if cause is StopCause.lease_lost:
-                self._logger.warning(
-                    "Task %s: its lease is lost; it is stopped", renewal.id, extra={"task_id": renewal.id}
-                )
             self._stop(renewal.id, renewal.run, cause)
         return any(answer.answer is RenewAnswer.busy for answer in answers)

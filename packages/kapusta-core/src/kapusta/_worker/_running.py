@@ -79,14 +79,14 @@ class Running:
         """Whether this worker has had anything to do with this run, but for settling it."""
         return (task_id, run) in self._runs or (task_id, run) in self._abandoned
 
-    def stop(self, task_id: TaskId, run: int, cause: StopCause) -> None:
-        """Stop the body of this run, if it still runs."""
+    def stop(self, task_id: TaskId, run: int, cause: StopCause) -> bool:
+        """Stop the body of this run; answer whether it still ran."""
         mine = self._runs.get((task_id, run))
         if mine is None:
-            return
+            return False
         if cause is StopCause.cancelled and mine.task.mode not in _CAN_STOP:
-            return  # nothing is gained by abandoning it: its outcome counts
-        mine.body.stop(cause)
+            return False  # nothing is gained by abandoning it: its outcome counts
+        return mine.body.stop(cause)
 
     def stop_all(self, cause: StopCause) -> None:
         for run in self:
