@@ -109,7 +109,7 @@ def a_run_belongs_to_one_worker(history: History, rows: Sequence[Row]) -> Iterat
 def an_outcome_is_written_once(history: History, rows: Sequence[Row]) -> Iterator[str]:
     """Of all that was said about one run by its holder, one answer was accepted; the others were repeats of it."""
     for (task, run), writes in _writes_by_run(history).items():
-        kept = [write for write in writes if write.asked.guard == "holder" and write.is_kept]
+        kept = [write for write in writes if write.is_of_its_run and write.is_kept]
         accepted = [write for write in kept if write.answer == "accepted"]
         if len(accepted) > 1:
             yield f"run {run} of task {task} was settled {len(accepted)} times"
@@ -125,13 +125,13 @@ def no_outcome_of_a_lost_run(history: History, rows: Sequence[Row]) -> Iterator[
     """No outcome is accepted from a run whose task has been rescued, claimed again, retried or cancelled since."""
     claims = _claims_by_task(history)
     by_hand = _grouped(
-        (write for write in history.writes if write.asked.guard == "resting" and write.answered is not None),
+        (write for write in history.writes if write.is_by_hand and write.answered is not None),
         lambda it: it.asked.task,
     )
     for (task, run), writes in _writes_by_run(history).items():
         rescued = any(write.is_rescue and write.asked.status != "held" for write in writes)
         for write in writes:
-            if write.asked.guard != "holder" or write.answer != "accepted":
+            if not write.is_of_its_run or write.answer != "accepted":
                 continue
             sent = write.asked.at
             what = f"an outcome of run {run} of task {task}, '{write.asked.status}', was accepted"

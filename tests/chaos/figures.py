@@ -54,7 +54,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     ) -> Figures:
         """Count."""
         acknowledged = {stored.serial for stored in history.stored}
-        holders = [write for write in history.writes if write.asked.guard == "holder"]
+        holders = [write for write in history.writes if write.is_of_its_run]
         return cls(
             launched=len(history.launches),
             unknown=(

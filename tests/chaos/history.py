@@ -37,13 +37,23 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_kept(self) -> bool:
-        """Whether the store has said that it is written."""
-        return self.answer in ("accepted", "already")
+        """Whether the store has said that it is written: to a person, ``already`` says that the run's own answer is."""
+        return self.answer == "accepted" or (self.answer == "already" and self.is_of_its_run)
 
     @property
     def may_be_kept(self) -> bool:
         """Whether it may be written."""
         return self.answer != "refused"
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Whether a person has asked for it; of a task that is held by its crash, with the claim of its holder."""
+        return self.asked.guard == "resting" or self.asked.raises
+
+    @property
+    def is_of_its_run(self) -> bool:
+        """Whether the worker that holds the run says it."""
+        return self.asked.guard == "holder" and not self.asked.raises
 
     @property
     def is_rescue(self) -> bool:
@@ -54,12 +64,12 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_failure(self) -> bool:
         """Whether it says that a body raised or took too long."""
-        return self.asked.guard == "holder" and bool(self.asked.failures)
+        return self.is_of_its_run and bool(self.asked.failures)
 
     @property
     def is_another_life(self) -> bool:
         """Whether a person has asked for it, so that the task's runs before it count no more."""
-        return self.asked.guard == "resting" and self.asked.raises
+        return self.asked.raises
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,7 +98,7 @@ class Tale:
 
 
 def good() -> Tale:
-    """What may happen: a success that was nearly rescued, a failure with a retry, a rescue, a late answer, a person's retry."""
+    """What may happen: rescues, nearly and in earnest, a failure with a retry, late answers, and what a person wants."""
     tale = Tale()
     tale.launch(1)
     tale.claim(1, 1)
@@ -132,6 +132,22 @@ def good() -> Tale:
     tale.body(3, 3, "f")
     tale.ask(3, 3, "success", nonce="f")
     tale.store(3, "success", 3, "f")
+
+    tale.launch(4, hold=True)
+    tale.claim(4, 1)
+    tale.body(4, 1, "i")
+    tale.rescue(4, 1, "held")
+    tale.ask(4, 1, "cancelled", raises=True)
+    tale.ask(4, 1, "success", "refused", nonce="i")
+    tale.store(4, "cancelled", 2)
+
+    tale.launch(5, hold=True)
+    tale.claim(5, 1)
+    tale.body(5, 1, "j")
+    tale.rescue(5, 1, "held")
+    tale.ask(5, 1, "success", nonce="j")
+    tale.ask(5, 1, "pending", "already", raises=True)
+    tale.store(5, "success", 1, "j")
     return tale
 
 
@@ -163,6 +179,11 @@ PLANTED: list[tuple[str, str, Callable[[Tale], object]]] = [
         "no_outcome_of_a_lost_run",
         "after a person had made the task 'pending'",
         lambda tale: tale.by_hand(1, 1).ask(1, 1, "success", nonce="a"),
+    ),
+    (
+        "no_outcome_of_a_lost_run",
+        "after a person had made the task 'cancelled'",
+        lambda tale: tale.ask(4, 1, "success", nonce="i"),
     ),
     ("a_body_begins_once_a_run", "began 2 times in run 1", lambda tale: tale.body(1, 1, "g")),
     (
@@ -214,21 +235,21 @@ PLANTED: list[tuple[str, str, Callable[[Tale], object]]] = [
         "a_retry_respects_its_count",
         "was given up after failure 1",
         lambda tale: (
-            tale.launch(4, attempts=1)
-            .claim(4, 1)
-            .body(4, 1, "g", "raised")
-            .ask(4, 1, "error", nonce="g", failures=1)
-            .store(4, "error", 1, "g")
+            tale.launch(6, attempts=1)
+            .claim(6, 1)
+            .body(6, 1, "g", "raised")
+            .ask(6, 1, "error", nonce="g", failures=1)
+            .store(6, "error", 1, "g")
         ),
     ),
     (
         "a_retry_respects_its_count",
         "had its failure 1 2 times",
         lambda tale: (
-            tale.launch(4, attempts=3)
-            .ask(4, 1, "pending", failures=1)
-            .ask(4, 2, "pending", failures=1)
-            .store(4, "held", 2)
+            tale.launch(6, attempts=3)
+            .ask(6, 1, "pending", failures=1)
+            .ask(6, 2, "pending", failures=1)
+            .store(6, "held", 2)
         ),
     ),
 ]
