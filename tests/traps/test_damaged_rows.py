@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta import TaskStatus
+from kapusta._worker._housekeeper import PAGE
 from kapusta.backend import TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -34,8 +36,9 @@ def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
     """The server is there before, and is no leftover."""
 
 
-async def damage(url: str, task_id: int, column: str, value: str | int | bytes) -> None:
-    """Write something into a row that does not belong there."""
+async def damage(url: str, task_ids: int | Sequence[int], column: str, value: str | int | bytes) -> None:
+    """Write something into rows that does not belong there."""
+    ids = [int(task_id) for task_id in (task_ids if isinstance(task_ids, Sequence) else [task_ids])]
     engine = create_async_engine(url)
     literal = f"'{value}'"
     if isinstance(value, bytes):  # written out: not every driver takes bytes
@@ -44,9 +47,9 @@ async def damage(url: str, task_id: int, column: str, value: str | int | bytes) 
         literal = str(value)
     async with engine.begin() as connection:
         changed = await connection.execute(
-            text(f"UPDATE kapusta_task SET {column} = {literal} WHERE id = {int(task_id)}")
+            text(f"UPDATE kapusta_task SET {column} = {literal} WHERE id IN ({', '.join(map(str, ids))})")
         )
-        assert changed.rowcount == 1
+        assert changed.rowcount == len(ids)
     await engine.dispose()
 
 
@@ -123,3 +126,23 @@ async def test_a_damaged_row_whose_worker_died_keeps_no_other_from_being_rescued
         assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [neighbour]
         await damage(url, damaged, "mode", "sync")
         assert (await stored(kapusta, damaged)).status is TaskStatus.started  # it was there all the time
+
+
+async def test_a_page_of_damaged_rows_whose_worker_died_hides_nothing_behind_it(
+    url: str, make_kapusta: MakeKapusta
+) -> None:
+    """More of them than are looked at in one go; what was launched after them is found, and runs again."""
+    clock = ManualClock()
+    kapusta = make_kapusta(AlchemyCRUD(url, clock=clock))
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.crud.startup()
+    *damaged, last = await task.launch_many({} for _ in range(PAGE + 1))
+    await claimed_by_the_dead(kapusta.crud, "task", count=PAGE + 1)
+    await damage(url, damaged, "mode", "actor")
+
+    await kapusta.startup()
+    await clock.advance(minutes=3)
+
+    record = await stored(kapusta, last)
+    assert (record.status, record.run) == (TaskStatus.success, 2)
+    assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery(limit=1))] == [last]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
-from kapusta.backend import StoredTask, TaskExecutionMode, TaskStatus
+from kapusta.backend import StoredTask, TaskExecutionMode, TaskQuery, TaskStatus
 
 T = TypeVar("T", bound=Sequence[Any])
 
@@ -59,6 +59,21 @@ def to_records(rows: Iterable[T], read: Callable[[T], StoredTask]) -> list[Store
         except (KeyError, TypeError, ValueError) as problem:
             _report(row[0], repr(problem))
     return records
+
+
+async def as_many_as_asked(
+    query: TaskQuery, fetch: Callable[[TaskQuery], Awaitable[Sequence[T]]], read: Callable[[T], StoredTask]
+) -> list[StoredTask]:
+    """The records of a query, whose rows *fetch* answers: what cannot be read does not count for its limit."""
+    records: list[StoredTask] = []
+    limit = query.limit
+    while True:
+        rows = await fetch(query)
+        records += to_records(rows, read)
+        missing = limit - len(records)
+        if len(rows) < query.limit or not missing:
+            return records
+        query = query.replace(after_id=rows[-1][0], limit=missing)
 
 
 @lru_cache(maxsize=1024)

@@ -32,6 +32,7 @@ from kapusta.backend import (
     WakeKind,
 )
 
+from .._rows import as_many_as_asked, to_record
 from .._tables import Tables
 
 OPENING_SECONDS: Final = 5.0
@@ -96,6 +97,8 @@ class Dialect(ABC):
     """How many writing operations of one handle go on at once, each on a connection."""
     readers: ClassVar[int]
     """How many reading ones."""
+    record_of = staticmethod(to_record)
+    """The record of a row of the task table."""
 
     def __init__(self, tables: Tables, clock: Clock) -> None:
         self.tables = tables
@@ -163,8 +166,13 @@ class Dialect(ABC):
     @abstractmethod
     async def renew(self, connection: Any, request: RenewRequest) -> list[Renewed]: ...
 
+    async def find(self, connection: Any, query: TaskQuery) -> list[StoredTask]:
+        """As many as are asked for, also where rows are in between that cannot be read."""
+        return await as_many_as_asked(query, lambda rest: self.rows(connection, rest), self.record_of)
+
     @abstractmethod
-    async def find(self, connection: Any, query: TaskQuery) -> list[StoredTask]: ...
+    async def rows(self, connection: Any, query: TaskQuery) -> Sequence[Any]:
+        """The rows of what a query asks for, whether or not they can be read."""
 
     @abstractmethod
     async def delete(self, connection: Any, ids: Sequence[int]) -> int: ...

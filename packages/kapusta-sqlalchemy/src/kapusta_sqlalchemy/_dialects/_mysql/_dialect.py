@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
@@ -22,7 +22,6 @@ from kapusta.backend import (
     NewTask,
     Renewed,
     RenewRequest,
-    StoredTask,
     TaskQuery,
     WakeKind,
 )
@@ -36,7 +35,7 @@ from ._checkouts import GivenCheckout, MadeEngine
 from ._lanes import Looker
 from ._server import Server, look_at, refused
 from ._session import Session
-from ._sql import Sql
+from ._sql import Sql, record_of
 from ._trouble import ERRORS, FORBIDDEN, code_of, trouble_of
 
 # A lock is the server's, not a database's; a name has at most 64 characters.
@@ -60,6 +59,7 @@ class MySQL(Dialect):
     errors = ERRORS
     writers = 2
     readers = 1
+    record_of = staticmethod(record_of)
 
     def __init__(self, tables: Tables, clock: Clock) -> None:
         super().__init__(tables, clock)
@@ -136,8 +136,8 @@ class MySQL(Dialect):
     async def renew(self, connection: Session, request: RenewRequest) -> list[Renewed]:
         return await _renewing.renew(connection, self._sql, self._offset, request)
 
-    async def find(self, connection: Session, query: TaskQuery) -> list[StoredTask]:
-        return await _finding.find(connection, self._sql, self._offset, query)
+    async def rows(self, connection: Session, query: TaskQuery) -> Sequence[Any]:
+        return await _finding.rows(connection, self._sql, self._offset, query)
 
     async def delete(self, connection: Session, ids: Sequence[int]) -> int:
         return await _finding.delete(connection, self._sql, self._offset, ids)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
-from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery
+from kapusta.backend import FINAL, RESCUE_AFTER, Guard, TaskQuery
 
-from ..._rows import to_microseconds, to_records
+from ..._rows import to_microseconds
 from ._session import Session, Statement
-from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, record_of, storable_only
+from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, storable_only
 
 _FIND: Final = "SELECT {columns} FROM {task} AS task {0} WHERE {1} ORDER BY id LIMIT %s"
 
@@ -43,7 +43,8 @@ STRAIGHT_JOIN {key} AS used FORCE INDEX (PRIMARY) ON used.`key` = ended.`key`
 WHERE used.ends <= @kapusta_now"""
 
 
-async def find(session: Session, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:
+async def rows(session: Session, sql: Sql, offset: int, query: TaskQuery) -> Sequence[Any]:
+    """The rows of what a query asks for."""
     conditions: list[str] = ["id > %s"]
     parameters: list[Any] = [query.after_id]
     joins: list[str] = []
@@ -68,8 +69,8 @@ async def find(session: Session, sql: Sql, offset: int, query: TaskQuery) -> lis
         joined.append(to_microseconds(query.finished_before))
     few = " ".join(f"JOIN ({text}) AS few_{place} USING (id)" for place, text in enumerate(joins))
     text = sql.fill(_FIND, sql.fill(few), " AND ".join(conditions))
-    _, rows = await session.ask(now_is(offset), (text, (*joined, *parameters, query.limit)))
-    return to_records(rows, record_of)
+    _, found = await session.ask(now_is(offset), (text, (*joined, *parameters, query.limit)))
+    return list(found)
 
 
 def _any_of(guards: Iterable[Guard]) -> str:

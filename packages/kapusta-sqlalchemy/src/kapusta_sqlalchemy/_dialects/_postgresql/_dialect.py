@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from asyncpg import Connection
 from sqlalchemy import URL, text
@@ -23,7 +23,6 @@ from kapusta.backend import (
     NewTask,
     Renewed,
     RenewRequest,
-    StoredTask,
     TaskQuery,
     WakeKind,
 )
@@ -167,8 +166,8 @@ class PostgreSQL(Dialect):
     async def renew(self, connection: Connection, request: RenewRequest) -> list[Renewed]:
         return await _renewing.renew(connection, self._sql, self._offset, request)
 
-    async def find(self, connection: Connection, query: TaskQuery) -> list[StoredTask]:
-        return await _finding.find(connection, self._sql, self._offset, query)
+    async def rows(self, connection: Connection, query: TaskQuery) -> Sequence[Any]:
+        return await _finding.rows(connection, self._sql, self._offset, query)
 
     async def delete(self, connection: Connection, ids: Sequence[int]) -> int:
         return await _finding.delete(connection, self._sql, self._offset, ids)

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from asyncpg import Connection
 
-from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
+from kapusta.backend import FINAL, RESCUE_AFTER, Guard, TaskQuery, TaskStatus
 
-from ..._rows import to_microseconds, to_record, to_records
+from ..._rows import to_microseconds
 from ._sql import Sql, storable
 
 _FIND: Final = """
@@ -47,7 +47,8 @@ SELECT count(*) FROM gone
 """
 
 
-async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:
+async def rows(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> Sequence[Any]:
+    """The rows of what a query asks for."""
     conditions = ["id > $3"]
     parameters: list[Any] = [offset, query.limit, query.after_id]
 
@@ -71,7 +72,8 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
         # Written out, so that the planner knows how many of the tasks that is.
         conditions.append(f"finished < {to_microseconds(query.finished_before)}")
     text = sql.put(_FIND.replace("{conditions}", " AND ".join(conditions)))
-    return to_records(await connection.fetch(text, *parameters), to_record)
+    found: Sequence[Any] = await connection.fetch(text, *parameters)
+    return found
 
 
 def _guarded(guards: frozenset[Guard]) -> str:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from aiosqlite import Connection
 from sqlalchemy import URL
@@ -24,7 +25,6 @@ from kapusta.backend import (
     NewTask,
     Renewed,
     RenewRequest,
-    StoredTask,
     TaskQuery,
     WakeKind,
 )
@@ -123,8 +123,8 @@ class SQLite(Dialect):
     async def renew(self, connection: Connection, request: RenewRequest) -> list[Renewed]:
         return await _changing.renew(connection, self._sql, self._offset, request)
 
-    async def find(self, connection: Connection, query: TaskQuery) -> list[StoredTask]:
-        return await _finding.find(connection, self._sql, self._offset, query)
+    async def rows(self, connection: Connection, query: TaskQuery) -> Sequence[Any]:
+        return await _finding.rows(connection, self._sql, self._offset, query)
 
     async def delete(self, connection: Connection, ids: Sequence[int]) -> int:
         return await _finding.delete(connection, self._sql, self._offset, ids)

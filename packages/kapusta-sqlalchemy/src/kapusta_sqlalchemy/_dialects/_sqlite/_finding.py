@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from aiosqlite import Connection
 
-from kapusta.backend import FINAL, RESCUE_AFTER, Guard, StoredTask, TaskQuery, TaskStatus
+from kapusta.backend import FINAL, RESCUE_AFTER, Guard, TaskQuery, TaskStatus
 
-from ..._rows import to_microseconds, to_record, to_records
+from ..._rows import to_microseconds
 from ._sql import MOST_ROWS, Sql, listed, storable_only
 
 _FIND: Final = """
@@ -43,7 +43,8 @@ DELETE FROM {{key}} AS used WHERE used.ends <= (SELECT now FROM store) OR (
 _DELETE: Final = f"DELETE FROM {{task}} WHERE id IN ({{0}}) AND status IN ({_FINAL}) RETURNING id"
 
 
-async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> list[StoredTask]:
+async def rows(connection: Connection, sql: Sql, offset: int, query: TaskQuery) -> Sequence[Any]:
+    """The rows of what a query asks for."""
     conditions, parameters = ["id > ?"], [offset, query.after_id]
 
     def among(column: str, wanted: Iterable[Any]) -> None:
@@ -66,8 +67,7 @@ async def find(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
         conditions.append(sql.fill(_FINISHED))
         parameters.append(to_microseconds(query.finished_before))
     text = sql.fill(_FIND, " AND ".join(conditions))
-    rows = await connection.execute_fetchall(text, (*parameters, query.limit))
-    return to_records(rows, to_record)
+    return list(await connection.execute_fetchall(text, (*parameters, query.limit)))
 
 
 def _status_in(statuses: frozenset[TaskStatus]) -> str:
