@@ -67,6 +67,36 @@ async def test_a_lease_whose_row_is_locked_is_held_and_its_worker_is_first_when_
     assert len(begun) == 1
 
 
+async def test_a_lease_that_was_locked_until_just_before_the_first_look_is_its_workers_still(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """No look of the rescuer has met the lock: it comes when the lease has ended, and finds nobody in the way."""
+    clock = ManualClock()
+    store = LockedCRUD(in_memory(clock))
+    one, other = make_kapusta(store, default_timeout=None), make_kapusta(LockedCRUD(store.crud, store.script))
+    begun = []
+
+    async def work() -> str:
+        begun.append(clock.monotonic())
+        await clock.sleep(600)
+        return "done"
+
+    task = one.register_task(work, name="work")
+    other.register_task(work, name="work")
+    await other.startup()
+    await clock.advance(seconds=0.45)
+    await one.startup()
+    handle = await task.launch()  # from here on its worker asks each ten seconds, and the rescuer does before it
+    await clock.advance(seconds=5)
+    store.script.locked = True
+    await clock.advance(seconds=44.5)
+    store.script.locked = False
+    await clock.advance(minutes=10)
+
+    assert await handle.result(timeout=0) == "done"
+    assert len(begun) == 1
+
+
 async def test_a_lease_whose_worker_died_while_its_row_was_locked_is_rescued_all_the_same(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

@@ -24,8 +24,8 @@ from .._slots import Slots
 from .._store import Store
 from ..types import TaskId
 from ._dispatcher import Dispatcher
-from ._housekeeper import Chore, Housekeeper, Rescuer
-from ._keeper import RENEWALS_PER_LEASE
+from ._housekeeper import LOOKS_PER_LEASE, Chore, Housekeeper, Rescuer
+from ._keeper import RENEWALS_PER_LEASE, busy_again
 from ._keeper_thread import KeeperRoom, KeeperThread, call_threadsafe
 from ._run import Runner
 from ._running import Running
@@ -120,7 +120,9 @@ class Worker:
             logger=logger,
         )
         rescuer = Rescuer(store, settings.lease, self._changed, logger)
-        rescue = Chore("rescue", settings.lease / RENEWALS_PER_LEASE, rescuer.rescue)
+        # So that two looks, one after the other, come within two leases of the last renewal.
+        soon = timedelta(seconds=1.5 * busy_again(settings.lease.total_seconds()))
+        rescue = Chore("rescue", settings.lease / LOOKS_PER_LEASE, rescuer.rescue, soon=soon)
         self._housekeeper = Housekeeper([rescue], self._clock)
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()

@@ -18,7 +18,9 @@ from ._supervisor import Failures
 
 RENEWALS_PER_LEASE: Final = 3
 BUSY_AGAIN: Final = 1.0
-"""A lease whose row was locked is asked for again after so many seconds, or a sixth of a short lease."""
+"""A lease whose row was locked is asked for again after so many seconds, or a sixth of a short lease.
+
+Nobody rescues it sooner than half as much later than it could be written again."""
 
 BUSY_HOLDS: Final = 3
 """For so many of these, its row's being locked counts as the lease's being held."""
@@ -28,6 +30,11 @@ LOOK: Final = 1.0
 
 Stop = Callable[[TaskId, int, StopCause], object]
 """Called on the keeper's loop for a run that must stop."""
+
+
+def busy_again(lease: float) -> float:
+    """After how many seconds a lease that was busy is asked for again."""
+    return min(BUSY_AGAIN, lease / RENEWALS_PER_LEASE / 2)
 
 
 class Lease(msgspec.Struct):
@@ -55,7 +62,7 @@ class LeaseBook:
 
     def __init__(self, lease: float) -> None:
         self._lease = lease
-        self.busy_again = min(BUSY_AGAIN, lease / RENEWALS_PER_LEASE / 2)
+        self.busy_again = busy_again(lease)
         self._held: dict[TaskId, Lease] = {}
 
     def __len__(self) -> int:
