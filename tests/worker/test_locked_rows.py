@@ -86,7 +86,7 @@ async def test_a_lease_that_was_locked_until_just_before_the_first_look_is_its_w
     await other.startup()
     await clock.advance(seconds=0.45)
     await one.startup()
-    handle = await task.launch()  # from here on its worker asks each ten seconds, and the rescuer does before it
+    handle = await task.launch()  # from here on the rescuer looks a little before its worker asks
     await clock.advance(seconds=5)
     store.script.locked = True
     await clock.advance(seconds=44.5)

@@ -11,7 +11,6 @@ import msgspec
 
 from .._clock import Clock
 from .._enums import TaskStatus
-from .._errors import StoreUnavailableError
 from .._options import Policy
 from .._outcomes import overdue, rescued, untouched
 from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
