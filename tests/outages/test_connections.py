@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import StoreUnavailableError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD
+from kapusta_sqlalchemy._tables import Tables
 from tests.outages.conftest import Network, OpenStore
 from tests.sqlalchemy.records import claim, new, renewal, settled
 from tests.worker.eventually import eventually
@@ -82,6 +84,33 @@ async def test_a_server_that_falls_silent_during_startup_holds_it_up_for_ten_sec
     async with asyncio.timeout(8):
         with pytest.raises(StoreUnavailableError, match=r"no answer within|does not answer|TimeoutError"):
             await starting
+
+
+async def test_a_server_that_falls_silent_while_the_store_is_made_is_given_up(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of it, with the lock of migrations in its hand; the next one makes what is missing."""
+    from kapusta_sqlalchemy import _migrate
+
+    make = _migrate._create
+
+    def into_silence(connection: Connection, tables: Tables) -> None:
+        network.proxy.hold()
+        make(connection, tables)
+
+    monkeypatch.setattr(_migrate, "_create", into_silence)
+    monkeypatch.setattr(_migrate, "CREATION_SECONDS", 1.0)
+    store = AlchemyCRUD(network.url)
+    async with asyncio.timeout(8):
+        with pytest.raises(StoreUnavailableError, match="no answer within 1 s"):
+            await store.startup()
+    await network.proxy.drop()
+    network.proxy.flow()
+    monkeypatch.undo()
+
+    await store.startup()
+    await store.add_tasks([new()])
+    await store.shutdown()
 
 
 async def test_a_call_that_is_given_up_while_it_connects_is_given_up_soon(network: Network) -> None:

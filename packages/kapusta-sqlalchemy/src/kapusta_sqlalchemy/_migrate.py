@@ -32,6 +32,9 @@ READER: Final = 1
 
 STARTUP_SECONDS: Final = 10.0
 """How long the server may take to answer the questions of a startup; a migration may take longer."""
+CREATION_SECONDS: Final = 60.0
+"""How long a store may take to be made where there was none, others' turns included; what it takes to migrate one that is
+full of tasks nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,13 @@ async def ensure_schema(engine: AsyncEngine, dialect: Dialect, *, migrate: bool)
     )
     if not migrate:
         raise refusal
+    limit = CREATION_SECONDS if found is None else None
     try:
-        async with engine.connect() as connection, dialect.migrating(connection):
+        async with (
+            answered_within(limit, "startup"),
+            engine.connect() as connection,
+            dialect.migrating(connection),
+        ):
             # Somebody else may have been faster while we waited for the lock.
             found = await read_identity(connection, dialect.tables)
             if _is_to_migrate(found, shown):

@@ -23,8 +23,8 @@ _clock: Final = SystemClock()
 
 
 @asynccontextmanager
-async def answered_within(seconds: float, operation: str) -> AsyncIterator[None]:
-    """Give up what is done within, after so many seconds without an end.
+async def answered_within(seconds: float | None, operation: str) -> AsyncIterator[None]:
+    """Give up what is done within, after so many seconds without an end; ``None``: never.
 
     Raises:
         StoreUnavailableError: it was given up.
