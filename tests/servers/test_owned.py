@@ -17,9 +17,11 @@ ROOT = Path(__file__).parents[2]
 
 # Starts a server that only waits, says where and who it is, and waits too.
 _TESTS = """
-import time
+import signal, time
 from tests.servers.owned import OwnedServer
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background may have been told
+signal.signal(signal.SIGHUP, signal.SIG_DFL)              # to ignore both
 server = OwnedServer("demo", [])
 pid = server.folder / "pid"
 waits = "echo $$ > pid; exec sleep 600"
