@@ -163,6 +163,7 @@ async def test_an_outcome_that_another_worker_has_written_meanwhile_stays(
     other = AlchemyCRUD(url, clock=clock)
     lost: list[ClaimLostError] = []
     looked = False
+    ended = asyncio.Event()
 
     async def be_faster() -> None:
         await other.startup()
@@ -188,12 +189,15 @@ async def test_an_outcome_that_another_worker_has_written_meanwhile_stays(
                 await kapusta.finish_within(session, "mine")
         except ClaimLostError as error:
             lost.append(error)
+        finally:
+            ended.set()
         return "mine, too late"
 
     task = kapusta.register_task(book, name="book")
     await kapusta.startup()
 
     assert await (await task.launch()).result(timeout=10) == "the other's"
+    await asyncio.wait_for(ended.wait(), 10)
     assert len(lost) == 1
 
 

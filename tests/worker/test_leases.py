@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from types import SimpleNamespace
 
 import pytest
@@ -317,11 +317,14 @@ async def test_without_a_keeper_nothing_is_claimed_and_what_runs_is_stopped(
     await asyncio.wait_for(begun.wait(), 10)
     room.let_go.set()
     await asyncio.wait_for(stopped.wait(), 10)
+    kapusta.create_listening_task()
     second = await work.launch()
+    await kapusta.run_until_idle()
     await kapusta.shutdown()
     await kapusta.crud.startup()
 
     assert "The lease keeper ended" in caplog.text
+    assert "Nothing is claimed without the lease keeper" in caplog.text
     assert (await stored(kapusta, first)).crashes == 1
     assert (await stored(kapusta, second)).run == 0
     await kapusta.crud.shutdown()
@@ -342,21 +345,65 @@ async def test_a_keeper_that_will_not_end_keeps_no_shutdown(
     room.let_go.set()
 
 
+class Room:
+    """A keeper's room whose keeper notes what it is to keep, and does nothing."""
+
+    def __init__(self) -> None:
+        self.kept: list[Lease] = []
+        self.keeper = SimpleNamespace(keep=self.kept.extend)
+
+    async def live(self, *, is_twin: bool) -> None:
+        """Live until cancelled."""
+        await asyncio.get_running_loop().create_future()
+
+
 async def test_a_lease_is_kept_from_before_the_keeper_lives() -> None:
     """What a worker claims while its keeper's thread is still starting is handed over when it has."""
-    kept: list[Lease] = []
-
-    class Room:
-        keeper = SimpleNamespace(keep=kept.extend)
-
-        async def live(self, *, is_twin: bool) -> None:
-            await asyncio.get_running_loop().create_future()
-
-    thread = KeeperThread(Room(), lambda: None, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    room = Room()
+    thread = KeeperThread(room, lambda: None, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
     lease = Lease(task_id=1, run=1, safe_until=30.0)
 
     thread.keep([lease])
     await asyncio.sleep(0)  # the turn of the loop in which it would be sent
     await thread.start()
-    await eventually(lambda: kept == [lease], "the keeper has it")
+    await eventually(lambda: room.kept == [lease], "the keeper has it")
     await thread.stop()
+
+
+async def test_a_keeper_whose_start_is_cancelled_as_it_begins_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has said that it lives, and who waited for that is cancelled before hearing it."""
+    thread = KeeperThread(Room(), lambda: None, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    starting = asyncio.ensure_future(thread.start())
+    loop = asyncio.get_running_loop()
+    hand_over = loop.call_soon_threadsafe
+
+    def cancel_after(callback: Callable[..., object], *args: object) -> object:
+        return hand_over(lambda: (callback(*args), starting.cancel()))
+
+    monkeypatch.setattr(loop, "call_soon_threadsafe", cancel_after)
+    await asyncio.wait({starting}, timeout=10)
+    monkeypatch.undo()
+
+    assert starting.cancelled()
+    await thread.stop()
+    assert not [each for each in threading.enumerate() if each.name == "kapusta-keeper" and each.is_alive()]
+
+
+async def test_a_keeper_that_dies_before_it_lives_holds_up_no_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its thread cannot even make a loop: whoever waits for it is told, and goes on."""
+
+    def no_loop(main: Coroutine[object, object, None]) -> None:
+        main.close()
+        raise OSError("too many open files")
+
+    died = asyncio.Event()
+    thread = KeeperThread(Room(), died.set, logging.getLogger("kapusta"))  # type: ignore[arg-type]  # all that it needs of a room
+    monkeypatch.setattr("asyncio.run", no_loop)
+
+    await asyncio.wait_for(thread.start(), 10)
+    await asyncio.wait_for(thread.stop(), 10)
+
+    assert died.is_set()
+    assert "The lease keeper ended" in caplog.text

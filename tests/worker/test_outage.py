@@ -71,6 +71,28 @@ async def test_an_outcome_waits_for_the_store(open_store: OpenStore, make_kapust
     assert ran == [1]
 
 
+async def test_an_outcome_is_written_though_who_waited_for_it_was_cancelled(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It has ended, whatever has become of the asyncio task that ran it."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: "done", name="work")
+    await kapusta.startup()
+    store.script.down = {"change_tasks"}
+    handle = await task.launch()
+    await clock.advance(seconds=0.1)
+    for living in asyncio.all_tasks():
+        if living.get_name() == f"kapusta.task-{int(handle)}":
+            living.cancel()
+    await clock.advance(seconds=5)
+    store.script.down = set()
+    await clock.advance(seconds=5)
+
+    assert await handle.result(timeout=0) == "done"
+
+
 async def test_a_worker_that_ends_before_the_store_is_back_leaves_its_outcomes_to_be_made_again(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

@@ -126,6 +126,7 @@ class Worker:
         self._housekeeper = Housekeeper([rescue], self._clock)
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()
+        self._has_given_up = False
 
     # --- for whoever owns it --------------------------------------------------------------------
 
@@ -179,6 +180,8 @@ class Worker:
 
     def resume(self) -> None:
         """Claim again."""
+        if not self._may_claim():
+            return
         self._dispatcher.is_paused = False
         self._dispatcher.wake()
 
@@ -203,7 +206,7 @@ class Worker:
         """
         while True:
             await self._housekeeper.do_all()
-            claimed = await self._dispatcher.claim()
+            claimed = await self._dispatcher.claim() if self._may_claim() else 0
             if not claimed and not self._running and self._settler.flushed.is_set():
                 return
             if not await self._within(self._running.empty, None):
@@ -234,8 +237,15 @@ class Worker:
     def _slot_freed(self) -> None:
         self._dispatcher.slot_freed()
 
+    def _may_claim(self) -> bool:
+        """Whether its keeper lives: without it nothing that is claimed would be safe."""
+        if self._has_given_up:
+            self._logger.error("Nothing is claimed without the lease keeper: shut down, and start again")
+        return not self._has_given_up
+
     def _give_up(self) -> None:
         """Without its keeper a worker has no business with tasks that others may take."""
+        self._has_given_up = True
         self.pause()
         self._running.stop_all(StopCause.lease_lost)
 

@@ -100,26 +100,18 @@ class KeeperThread:
 
     def __init__(self, room: KeeperRoom, died: Callable[[], object], logger: logging.Logger) -> None:
         self._room, self._died, self._logger = room, died, logger
+        self._thread: threading.Thread | None = None
         self._living: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
-        self._over = asyncio.Event()
+        self._begun, self._over = asyncio.Event(), asyncio.Event()
         self._posts: list[Callable[[Keeper], None]] = []
 
     async def start(self) -> None:
-        """Start the thread, and return when it takes posts."""
+        """Start the thread, and return when it takes posts, or has died before."""
         worker_loop = asyncio.get_running_loop()
-        alive: asyncio.Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[None]]] = (
-            worker_loop.create_future()
-        )
-
-        def announce(loop: asyncio.AbstractEventLoop, life: asyncio.Task[None]) -> None:
-            if alive.done():  # whoever started it has been cancelled meanwhile
-                call_threadsafe(loop, life.cancel)
-            else:
-                alive.set_result((loop, life))
 
         async def live() -> None:
             life = cast("asyncio.Task[None]", asyncio.current_task())
-            worker_loop.call_soon_threadsafe(announce, asyncio.get_running_loop(), life)
+            worker_loop.call_soon_threadsafe(self._begin, asyncio.get_running_loop(), life)
             await self._room.live(is_twin=True)
 
         def main() -> None:
@@ -131,11 +123,20 @@ class KeeperThread:
                 self._logger.exception("The lease keeper ended: no lease is renewed any more")
                 call_threadsafe(worker_loop, self._died)
             finally:
-                call_threadsafe(worker_loop, self._over.set)
+                call_threadsafe(worker_loop, self._end)
 
-        threading.Thread(target=main, name="kapusta-keeper", daemon=True).start()
-        self._living = await alive
+        self._thread = threading.Thread(target=main, name="kapusta-keeper", daemon=True)
+        self._thread.start()
+        await self._begun.wait()
         self._send()  # what was posted meanwhile
+
+    def _begin(self, loop: asyncio.AbstractEventLoop, life: asyncio.Task[None]) -> None:
+        self._living = loop, life
+        self._begun.set()
+
+    def _end(self) -> None:
+        self._over.set()
+        self._begun.set()  # whoever waits for it waits for nothing
 
     def keep(self, leases: Sequence[Lease]) -> None:
         self._post(lambda keeper: keeper.keep(leases))
@@ -144,15 +145,19 @@ class KeeperThread:
         self._post(lambda keeper: keeper.drop(task_id, run))
 
     async def stop(self) -> None:
-        """End the thread, and return when it has ended, or will not."""
-        if self._living is not None:
-            self._send()
-            loop, life = self._living
-            call_threadsafe(loop, life.cancel)
-            try:
-                await asyncio.wait_for(self._over.wait(), ENDING)
-            except TimeoutError:
-                self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
+        """End the thread, also one that has only just begun, and return when it has ended, or will not."""
+        if self._thread is None:
+            return
+        try:
+            async with asyncio.timeout(ENDING):
+                await self._begun.wait()
+                if self._living is not None:
+                    self._send()
+                    loop, life = self._living
+                    call_threadsafe(loop, life.cancel)
+                await self._over.wait()
+        except TimeoutError:
+            self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
 
     def _post(self, post: Callable[[Keeper], None]) -> None:
         # Waking another thread costs a system call: once per turn of the loop will do.

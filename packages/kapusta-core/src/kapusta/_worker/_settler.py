@@ -43,7 +43,10 @@ class Settler:
         self.flushed.set()
 
     def settle(self, change: Change) -> asyncio.Future[ChangeAnswer]:
-        """Have *change* written; the future has the store's answer, or the error that it alone causes."""
+        """Have *change* written; the future has the store's answer, or the error that it alone causes.
+
+        It is written also when whoever waits for the answer is cancelled.
+        """
         answer: asyncio.Future[ChangeAnswer] = asyncio.get_running_loop().create_future()
         if self._closed:
             answer.set_exception(_too_late())
@@ -52,7 +55,7 @@ class Settler:
         self._unsettled += 1
         self.flushed.clear()
         self._work.set()
-        return answer
+        return asyncio.shield(answer)
 
     @property
     def is_backlogged(self) -> bool:
@@ -76,8 +79,7 @@ class Settler:
         self._closed = True
         while self._waiting:
             _, answer = self._waiting.popleft()
-            if not answer.done():
-                answer.set_exception(_too_late())
+            answer.set_exception(_too_late())
         self._unsettled = 0
         self.flushed.set()
 
@@ -109,7 +111,8 @@ class Settler:
         written = []
         for (change, future), answer in zip(batch, answers, strict=True):
             if answer is not None:
-                self._done(future).set_result(answer)
+                self._done()
+                future.set_result(answer)
                 written.append(change)
         self._settled(written)
         if trouble is not None:
@@ -123,16 +126,15 @@ class Settler:
             exc_info=error,
             extra={"task_id": change.id},
         )
-        self._done(future).set_exception(error)
+        self._done()
+        future.set_exception(error)
 
-    def _done(self, future: asyncio.Future[ChangeAnswer]) -> asyncio.Future[ChangeAnswer]:
+    def _done(self) -> None:
         self._unsettled -= 1
         if self._unsettled == BACKLOG - 1:
             self._relieved()  # nothing was claimed because of the backlog
         if not self._unsettled:
             self.flushed.set()
-        # Whoever waited may be gone with its loop; the answer then has no reader.
-        return future if not future.done() else asyncio.get_running_loop().create_future()
 
 
 def _too_late() -> StoreUnavailableError:
