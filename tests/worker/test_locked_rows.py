@@ -35,66 +35,66 @@ class LockedCRUD(ScriptedCRUD):
         return await super().change_tasks(changes)
 
 
+class Contest:
+    """Two workers, one of which has a task that takes ten minutes; its row can be locked.
+
+    Attributes:
+        begun: when a body began, by the clock.
+    """
+
+    def __init__(self, in_memory: OpenStore, make_kapusta: MakeKapusta) -> None:
+        self.clock = ManualClock()
+        store = LockedCRUD(in_memory(self.clock))
+        self.script = store.script
+        self.one = make_kapusta(store, default_timeout=None)
+        self.other = make_kapusta(LockedCRUD(store.crud, store.script))
+        self.begun: list[float] = []
+
+        async def work() -> str:
+            self.begun.append(self.clock.monotonic())
+            await self.clock.sleep(600)
+            return "done"
+
+        self.task = self.one.register_task(work, name="work")
+        self.other.register_task(work, name="work")
+
+
 async def test_a_lease_whose_row_is_locked_is_held_and_its_worker_is_first_when_the_lock_has_gone(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:
     """However long a stranger keeps the row: the body goes on, and no rescuer comes before the next renewal."""
-    clock = ManualClock()
-    store = LockedCRUD(in_memory(clock))
-    one, other = make_kapusta(store, default_timeout=None), make_kapusta(LockedCRUD(store.crud, store.script))
-    begun = []
-
-    async def work() -> str:
-        begun.append(clock.monotonic())
-        await clock.sleep(600)
-        return "done"
-
-    task = one.register_task(work, name="work")
-    other.register_task(work, name="work")
-    await one.startup()
-    handle = await task.launch()
-    await clock.advance(seconds=5)
-    store.script.locked = True
-    await clock.advance(seconds=0.6)
-    await other.startup()
-    await clock.advance(seconds=109.95)
-    store.script.locked = (
-        False  # a twentieth of a second before a rescuer looks, and nearly half of one before the keeper does
-    )
-    await clock.advance(minutes=10)
+    contest = Contest(in_memory, make_kapusta)
+    await contest.one.startup()
+    handle = await contest.task.launch()
+    await contest.clock.advance(seconds=5)
+    contest.script.locked = True
+    await contest.clock.advance(seconds=0.6)
+    await contest.other.startup()
+    await contest.clock.advance(seconds=112.45)
+    contest.script.locked = False  # a twentieth of a second before a rescuer looks
+    await contest.clock.advance(minutes=10)
 
     assert await handle.result(timeout=0) == "done"
-    assert len(begun) == 1
+    assert len(contest.begun) == 1
 
 
 async def test_a_lease_that_was_locked_until_just_before_the_first_look_is_its_workers_still(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:
     """No look of the rescuer has met the lock: it comes when the lease has ended, and finds nobody in the way."""
-    clock = ManualClock()
-    store = LockedCRUD(in_memory(clock))
-    one, other = make_kapusta(store, default_timeout=None), make_kapusta(LockedCRUD(store.crud, store.script))
-    begun = []
-
-    async def work() -> str:
-        begun.append(clock.monotonic())
-        await clock.sleep(600)
-        return "done"
-
-    task = one.register_task(work, name="work")
-    other.register_task(work, name="work")
-    await other.startup()
-    await clock.advance(seconds=0.45)
-    await one.startup()
-    handle = await task.launch()  # from here on the rescuer looks a little before its worker asks
-    await clock.advance(seconds=5)
-    store.script.locked = True
-    await clock.advance(seconds=44.5)
-    store.script.locked = False
-    await clock.advance(minutes=10)
+    contest = Contest(in_memory, make_kapusta)
+    await contest.other.startup()
+    await contest.clock.advance(seconds=0.45)
+    await contest.one.startup()
+    handle = await contest.task.launch()  # from here on the rescuer looks a little before its worker asks
+    await contest.clock.advance(seconds=5)
+    contest.script.locked = True
+    await contest.clock.advance(seconds=39.5)
+    contest.script.locked = False
+    await contest.clock.advance(minutes=10)
 
     assert await handle.result(timeout=0) == "done"
-    assert len(begun) == 1
+    assert len(contest.begun) == 1
 
 
 async def test_a_lease_whose_worker_died_while_its_row_was_locked_is_rescued_all_the_same(
