@@ -386,7 +386,9 @@ async def test_a_keeper_whose_start_is_cancelled_as_it_begins_ends(monkeypatch: 
 
     assert starting.cancelled()
     await thread.stop()
-    assert not [each for each in threading.enumerate() if each.name == "kapusta-keeper" and each.is_alive()]
+    await eventually(
+        lambda: "kapusta-keeper" not in [each.name for each in threading.enumerate()], "the keeper has gone"
+    )
 
 
 async def test_a_keeper_that_dies_before_it_lives_holds_up_no_start(
