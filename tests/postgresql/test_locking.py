@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
+from typing import Any
 
 import asyncpg
 import pytest
@@ -99,6 +100,44 @@ async def test_behind_any_number_of_locked_tasks_there_is_one_to_take(
 
         assert [task.id for task in claims.tasks] == [tasks[-1].id]
         assert (await store.claim_tasks(claim(slots={SYNC: 1}))).tasks == []
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_a_second_look_that_fails_forgets_nothing_that_was_claimed(
+    store: AlchemyCRUD, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    """Refused by the server, it leaves the first look's tasks to the worker; cut off, it says that something is unknown."""
+    tasks = [new() for _ in range(301)]
+    await store.add_tasks(tasks)
+    fetch = asyncpg.Connection.fetch
+    looks = 0
+
+    async def fails(connection: asyncpg.Connection, text: str, *parameters: Any) -> Any:
+        nonlocal looks
+        looks += "claimed" in text
+        if looks != 2:
+            return await fetch(connection, text, *parameters)
+        if answers:
+            raise asyncpg.DeadlockDetectedError("deadlock detected")
+        await fetch(connection, text, *parameters)
+        connection.terminate()
+        raise asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+
+    async with admin.transaction():
+        await admin.execute(
+            "SELECT FROM kapusta_task WHERE id > $1 AND id < $2 FOR UPDATE", tasks[0].id, tasks[-1].id
+        )
+        monkeypatch.setattr(asyncpg.Connection, "fetch", fails)
+        if answers:
+            claimed = (await store.claim_tasks(claim(slots={SYNC: 2}))).tasks
+            assert [task.id for task in claimed] == [tasks[0].id]
+        else:
+            with pytest.raises(StoreUnavailableError):
+                await store.claim_tasks(claim(slots={SYNC: 2}))
+        monkeypatch.undo()
+
+    started = await store.find_tasks(TaskQuery(guards=frozenset({Guard.running})))
+    assert [task.id for task in started] == ([tasks[0].id] if answers else [tasks[0].id, tasks[-1].id])
 
 
 async def test_a_claim_locks_no_more_than_it_takes(

@@ -109,9 +109,10 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
                 sql.fill(_CLAIM), offset, list(free), list(free.values()), spans, names, queues, worker, lease
             )
         except ERRORS as error:
-            if not tasks:
+            # Without an answer nobody knows what this look has claimed: then the worker asks, and gives all of it back.
+            if not tasks or connection.is_closed():
                 raise
-            # What the first look has claimed is claimed, and must reach the worker.
+            # Refused, it has claimed nothing; what the first look has is claimed, and must reach the worker.
             _log.warning("claim_tasks: the second look for tasks failed: %s", error)
             break
         now, next_eta, cut, *_ = rows[0]
