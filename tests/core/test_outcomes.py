@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from kapusta import Backoff, OnCrash, TaskStatus
+from kapusta._backoff import as_backoff
 from kapusta._enums import TRANSITIONS
 from kapusta._options import Policy
 from kapusta._outcomes import (
@@ -23,6 +24,7 @@ from kapusta._outcomes import (
     retried,
     stopped,
     succeeded,
+    uncommitted,
     unreadable,
     will_retry,
 )
@@ -35,6 +37,8 @@ RETRIES = Policy(max_retry_attempts=2, backoff=Backoff(initial=TEN, factor=2.0, 
 JITTER = Policy(max_retry_attempts=2, backoff=Backoff(initial=TEN))
 HOLD = Policy(on_crash=OnCrash.hold)
 FOR_EVER = Policy(max_crashes=None)
+STEADY = Policy(max_crashes=None, backoff=Backoff(initial=TEN, factor=2.0, jitter=False))
+NO_PAUSE = Policy(max_crashes=None, backoff=as_backoff("backoff", None))
 DEADLINE = Policy(overdue_time=timedelta(hours=1))
 
 STARTED, PENDING, HELD = TaskStatus.started, TaskStatus.pending, TaskStatus.held
@@ -150,6 +154,41 @@ TABLE = [
             "crashes": 1,
             "reason": "the child died; on_crash='hold': whether its work is done is for a person to say",
         },
+    ),
+    Row(
+        "a commit that failed is a crash with a pause, and its exception is named",
+        stored_task(failures=1, crashes=1),
+        lambda task: uncommitted(task, STEADY, "ConnectionError: gone", error="the traceback", chance=0.5),
+        {
+            "status": PENDING,
+            "crashes": 2,
+            "failures": None,
+            "delay": 2 * TEN,
+            "error": "the traceback",
+            "reason": "the transaction that held its outcome did not commit; its body raised ConnectionError: gone",
+        },
+    ),
+    Row(
+        "a rollback without a word keeps the last error",
+        stored_task(error="of the attempt before"),
+        lambda task: uncommitted(task, STEADY, None, error=None, chance=0.5),
+        {
+            "delay": TEN,
+            "error": "of the attempt before",
+            "reason": "the transaction that held its outcome did not commit",
+        },
+    ),
+    Row(
+        "a commit that fails for ever does not spin where no pause was wanted",
+        stored_task(crashes=3),
+        lambda task: uncommitted(task, NO_PAUSE, None, error=None, chance=0.5),
+        {"status": PENDING, "delay": timedelta(seconds=4)},
+    ),
+    Row(
+        "a commit that failed for the third time",
+        stored_task(crashes=2),
+        lambda task: uncommitted(task, PLAIN, "ConnectionError: gone", error="the traceback", chance=0.5),
+        {"status": HELD, "crashes": 3, "delay": timedelta(0)},
     ),
     Row(
         "lease ran out",

@@ -18,18 +18,25 @@ from kapusta import (
     TaskFailedError,
     TaskStatus,
 )
-from kapusta.backend import Change, Guard, TaskQuery
+from kapusta.backend import Change, Guard, StoredTask, TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import claim, settled
 from tests.transactions.conftest import Begin, orders
+from tests.worker.eventually import eventually
 
 
 async def booked(engine: AsyncEngine) -> list[int]:
     """The application's rows."""
     async with engine.connect() as connection:
         return list((await connection.execute(select(orders.c.id).order_by(orders.c.id))).scalars())
+
+
+async def found(kapusta: Kapusta, id: int, status: TaskStatus, run: int) -> StoredTask | None:
+    """The task as it is stored, once it stands so after so many runs."""
+    (task,) = await kapusta.crud.find_tasks(TaskQuery(ids=frozenset({int(id)})))
+    return task if (task.status, task.run) == (status, run) else None
 
 
 async def test_an_outcome_commits_with_its_effects(kapusta: Kapusta, begin: Begin) -> None:
@@ -75,6 +82,35 @@ async def test_an_outcome_whose_transaction_fails_leaves_the_task_to_be_run_agai
     assert await booked(engine) == [7]
     (stored,) = await kapusta.crud.find_tasks(TaskQuery())
     assert (stored.run, stored.failures) == (2, 0)
+
+
+async def test_a_commit_that_fails_is_named_and_the_next_attempt_waits(
+    kapusta: Kapusta, engine: AsyncEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What is down now is down in a moment, too: the task comes back after its backoff, and its reason says what was raised."""
+
+    def break_off(connection: object) -> None:
+        raise ConnectionError("the link is gone")
+
+    event.listen(engine.sync_engine, "commit", break_off)
+
+    async def book(order: int) -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await session.execute(orders.insert().values(id=order))
+            await kapusta.finish_within(session)
+
+    task = kapusta.register_task(book, name="book", backoff=3600)
+    await kapusta.startup()
+
+    with caplog.at_level("INFO"):
+        handle = await task.launch(7)
+        stored = await eventually(lambda: found(kapusta, handle, TaskStatus.pending, run=1), "it is put off")
+
+    assert stored.eta - stored.created > timedelta(minutes=59)
+    assert (stored.crashes, stored.failures) == (1, 0)
+    assert str(stored.reason).endswith("did not commit; its body raised ConnectionError: the link is gone")
+    assert "ConnectionError: the link is gone" in str(stored.error)
+    assert "its body raised ConnectionError: the link is gone" in caplog.text
 
 
 async def test_a_quiet_rollback_counts_too(kapusta: Kapusta, engine: AsyncEngine) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
+from ._backoff import Backoff
 from ._clock import ZERO
 from ._enums import OnCrash, TaskStatus
 from ._options import Policy
@@ -73,9 +74,28 @@ def will_retry(task: StoredTask, policy: Policy) -> bool:
 
 
 def crashed(task: StoredTask, policy: Policy, reason: str, *, error: str | None = None) -> Change:
-    """Its run came to nothing although its worker lives: a child that died, a lease that ended, a lost commit."""
+    """Its run came to nothing although its worker lives: a child that died, a lease that ended."""
     status, why = _after_crash(task, policy, reason)
     return _by_holder(task, status, crashes=task.crashes + 1, error=error or task.error, reason=why)
+
+
+def uncommitted(
+    task: StoredTask, policy: Policy, cause: str | None, *, error: str | None, chance: float
+) -> Change:
+    """The transaction that held its outcome did not commit: a crash, and what is to follow waits.
+
+    Whatever kept the commit from succeeding, as a link or a constraint, does so a moment later as well. The pause is
+    that of as many failures; the usual one where the task wants none, as crashes may be without limit.
+    """
+    reason = "the transaction that held its outcome did not commit"
+    change = crashed(
+        task, policy, f"{reason}; its body raised {cause}" if cause is not None else reason, error=error
+    )
+    if change.status is not TaskStatus.pending:
+        return change
+    wanted = policy.backoff
+    backoff = wanted if min(wanted.initial, wanted.maximum) > ZERO else Backoff()
+    return change.replace(delay=backoff.delay(task.crashes + 1, chance))
 
 
 def rescued(task: StoredTask, policy: Policy) -> Change:

@@ -7,7 +7,7 @@ from typing import cast
 
 from .._clock import Clock
 from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
-from ._failure import describe
+from ._failure import describe, in_a_line
 
 
 class AsyncExecutor:
@@ -39,12 +39,12 @@ class AsyncExecutor:
                 return Stopped(body.stop_cause)
             if task.cancelling():
                 raise  # the event loop is coming down
-            return Raised(describe(error))
+            return _raised(error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a body must not end the application
             # Only the scope knows its own timeout from a TimeoutError of the body's.
-            return TimedOut(too_long(attempt)) if scope.expired() else Raised(describe(error))
+            return TimedOut(too_long(attempt)) if scope.expired() else _raised(error)
         finally:
             if timer is not None:
                 timer.cancel()
@@ -55,3 +55,7 @@ class AsyncExecutor:
 
     async def close(self) -> None:
         """Nothing is kept."""
+
+
+def _raised(error: BaseException) -> Raised:
+    return Raised(describe(error), in_a_line(error))

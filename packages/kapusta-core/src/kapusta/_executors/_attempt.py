@@ -56,9 +56,10 @@ class Returned(msgspec.Struct, frozen=True):
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """The function raised; *error* is the traceback."""
+    """The function raised; *error* is the traceback, and *brief* the exception in a line, where somebody asks."""
 
     error: str
+    brief: str | None = None
 
 
 class TimedOut(msgspec.Struct, frozen=True):

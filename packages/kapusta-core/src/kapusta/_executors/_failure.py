@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from .._brief import cut
+
 MAX_CHARS: Final = 16_000
 """A longer text keeps its beginning and its end."""
 
@@ -21,6 +23,12 @@ def describe(error: BaseException) -> str:
         half = MAX_CHARS // 2
         text = f"{text[:half]}\n... {len(text) - 2 * half} characters left out ...\n{text[-half:]}"
     return encodable(text)
+
+
+def in_a_line(error: BaseException) -> str:
+    """The type of *error* and the first line of what it says."""
+    text = "".join(traceback.format_exception_only(type(error), error))
+    return encodable(cut(text.partition("\n")[0]))
 
 
 def encodable(text: str) -> str:

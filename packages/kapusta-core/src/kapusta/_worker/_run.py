@@ -28,7 +28,17 @@ from .._executors._attempt import (
 )
 from .._futures import resolve
 from .._options import UNREADABLE
-from .._outcomes import crashed, failed, interrupted, released, stopped, succeeded, unreadable, will_retry
+from .._outcomes import (
+    crashed,
+    failed,
+    interrupted,
+    released,
+    stopped,
+    succeeded,
+    uncommitted,
+    unreadable,
+    will_retry,
+)
 from .._records import Change, ChangeAnswer
 from .._registry import Registry
 from .._slots import Slots
@@ -172,10 +182,9 @@ class Runner:
             return ended
         if run.finished_within and isinstance(ended, (Returned, Raised)):
             # If its transaction has committed, the answer to this is `already`; if not, nothing of it has happened.
-            reason = "the transaction that held its outcome did not commit"
-            return crashed(
-                run.task, run.policy, reason, error=ended.error if isinstance(ended, Raised) else None
-            )
+            error, brief = (ended.error, ended.brief) if isinstance(ended, Raised) else (None, None)
+            chance = random.random()  # noqa: S311 - jitter
+            return uncommitted(run.task, run.policy, brief, error=error, chance=chance)
         # The next attempt must not start beside a body that could not be stopped.
         running = ended.running if isinstance(ended, TimedOut) else None
         if running and will_retry(run.task, run.policy) and not await self._outlive(run, running):
@@ -189,7 +198,7 @@ class Runner:
                 if problem is not None:
                     self._log(logging.ERROR, run, problem)
                 change = succeeded(run.task, result, problem)
-            case Raised(error):
+            case Raised(error, _):
                 change = self._failed(run, TaskStatus.error, error)
             case TimedOut(error, _):
                 change = self._failed(run, TaskStatus.timeout, error)
