@@ -144,6 +144,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         ["Task 7 is not this run's any more", "its outcome was not written", "Roll the transaction back"],
         _errors.StoreError,
     ),
+    "AlreadyFinishedError": (
+        {"task_id": 7},
+        ["Task 7 was finished by this run already", "Call finish_within() once in a run"],
+        RuntimeError,
+    ),
     "OutsideOfTaskError": (
         {"action": "finish_within()"},
         [

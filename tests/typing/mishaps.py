@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from kapusta import (
+    AlreadyFinishedError,
     ArgumentError,
     BackendNotFoundError,
     BackendTooNewError,
@@ -122,14 +123,16 @@ def of_a_store(
 def of_a_transaction(
     transaction: TransactionError,
     lost: ClaimLostError,
+    finished: AlreadyFinishedError,
     outside: OutsideOfTaskError,
     result: ResultEncodingError,
 ) -> None:
     """What may keep a launch, or an outcome, out of a transaction."""
     assert_type((transaction.transaction, transaction.problem, transaction.remedy), tuple[str, str, str])
     assert_type(lost.task_id, int)
+    assert_type(finished.task_id, int)
     assert_type(outside.action, str)
-    assert_type((result.task, result.problem), tuple[str, str])
+    assert_type((result.task, result.problem, result.done), tuple[str, str, bool])
 
 
 def of_the_surroundings(

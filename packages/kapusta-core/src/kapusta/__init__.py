@@ -9,6 +9,7 @@ from ._backoff import Backoff
 from ._crud import BaseCRUD
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
 from ._errors import (
+    AlreadyFinishedError,
     ArgumentError,
     BackendNotFoundError,
     BackendTooNewError,
@@ -52,6 +53,7 @@ from ._task import Task
 from .types import Seconds, TaskId
 
 __all__ = [
+    "AlreadyFinishedError",
     "ArgumentError",
     "BackendNotFoundError",
     "BackendTooNewError",

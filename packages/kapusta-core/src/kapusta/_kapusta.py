@@ -337,6 +337,7 @@ class Kapusta:
         Raises:
             OutsideOfTaskError: this is not the body of a task of this Kapusta.
             ClaimLostError: somebody else has the task by now; let the transaction roll back.
+            AlreadyFinishedError: this run has called it before, and has not rolled that back.
             ResultEncodingError, TransactionError: nothing was written.
         """
         await finisher_of(self._store).finish_within(transaction, result)

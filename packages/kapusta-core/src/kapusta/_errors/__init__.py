@@ -33,6 +33,7 @@ from ._saying import (
     UnknownOptionError,
 )
 from ._stores import (
+    AlreadyFinishedError,
     ClaimLostError,
     LaunchUnknownError,
     MissingDriverError,
@@ -49,6 +50,7 @@ from ._testing import StillBusyError
 from ._values import ArgumentError, PayloadTooLargeError, ResultEncodingError, UnreadablePayloadError
 
 __all__ = [
+    "AlreadyFinishedError",
     "ArgumentError",
     "BackendNotFoundError",
     "BackendTooNewError",

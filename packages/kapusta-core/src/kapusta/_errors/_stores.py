@@ -130,3 +130,14 @@ class ClaimLostError(StoreError):
             f"Task {task_id} is not this run's any more, or has ended: its outcome was not written. Roll the "
             f"transaction back, so that its effects are not there twice."
         )
+
+
+class AlreadyFinishedError(StoreError, RuntimeError):
+    """A body wants to finish its task a second time, and the first has not been rolled back."""
+
+    def __init__(self, *, task_id: int) -> None:
+        self.task_id = task_id
+        super().__init__(
+            f"Task {task_id} was finished by this run already: that outcome counts if its transaction commits, and "
+            f"this one was not written. Call finish_within() once in a run."
+        )

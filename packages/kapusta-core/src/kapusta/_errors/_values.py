@@ -40,11 +40,18 @@ class UnreadablePayloadError(KapustaError):
 
 
 class ResultEncodingError(KapustaError):
-    """A function returned what cannot be stored; its work is done all the same."""
+    """A function returned what cannot be stored; its work is done all the same.
 
-    def __init__(self, *, task: str, problem: str) -> None:
-        self.task, self.problem = task, problem
+    Attributes:
+        done: whether it was returned; not what a body gave to ``finish_within()``.
+    """
+
+    def __init__(self, *, task: str, problem: str, done: bool = True) -> None:
+        self.task, self.problem, self.done = task, problem, done
         super().__init__(
             f"The body of task '{task}' ran to its end, but its result was not stored: {problem}. "
             f"Return something smaller or simpler; launching again would do the work again."
+            if done
+            else f"The body of task '{task}' cannot finish with this result: {problem}. Nothing was written; give "
+            f"finish_within() something smaller or simpler."
         )

@@ -144,18 +144,26 @@ class ResultEncoder:
         self._label = Label(task, Role.result)
 
     def __call__(self, value: object) -> Returned:
+        """What is to be stored once the function has returned: its work is done, whatever it returned."""
+        try:
+            return Returned(self.encode(value, done=True))
+        except ResultEncodingError as problem:
+            return Returned(None, encodable(str(problem)))
+
+    def encode(self, value: object, *, done: bool) -> bytes:
+        """The stored result.
+
+        Raises:
+            ResultEncodingError: there can be none of this value.
+        """
         try:
             result = self._codec.seal(self._codec.encode(value), self._label)
         except ValueError as problem:
-            return self._without_result(said(problem))
+            raise ResultEncodingError(task=self._task, problem=said(problem), done=done) from problem
         if len(result) > self._max_bytes:
-            return self._without_result(
-                f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
-            )
-        return Returned(result)
-
-    def _without_result(self, problem: str) -> Returned:
-        return Returned(None, encodable(str(ResultEncodingError(task=self._task, problem=problem))))
+            too_large = f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
+            raise ResultEncodingError(task=self._task, problem=too_large, done=done)
+        return result
 
 
 def too_long(attempt: Attempt, what: str = "the body") -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from .._errors import ClaimLostError, OutsideOfTaskError, ResultEncodingError
+from .._errors import AlreadyFinishedError, ClaimLostError, OutsideOfTaskError
 from .._executors._attempt import ResultEncoder
 from .._outcomes import succeeded
 from .._records import ChangeAnswer
@@ -25,11 +25,11 @@ class Finisher:
     async def finish_within(self, transaction: object, result: object) -> None:
         """See `Kapusta.finish_within`."""
         task = self._run.task
-        encoded = self._encode(result)
-        if encoded.problem is not None:
-            raise ResultEncodingError(task=task.name, problem=encoded.problem)
+        encoded = self._encode.encode(result, done=False)
         joined = self.store.within(transaction, lambda: self._committed(self._run))
-        (answer,) = await joined.change_tasks([succeeded(task, encoded.result)])
+        (answer,) = await joined.change_tasks([succeeded(task, encoded)])
+        if answer.answer is ChangeAnswer.already and self._run.finished_within:
+            raise AlreadyFinishedError(task_id=task.id)
         if answer.answer is not ChangeAnswer.accepted:
             raise ClaimLostError(task_id=task.id)
         self._run.finished_within = True
