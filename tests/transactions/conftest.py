@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Integer, MetaData, Table, create_engine
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -52,27 +52,36 @@ def blocking_url(url: str) -> str:
     return address.set(drivername=name).render_as_string(hide_password=False)
 
 
-@pytest.fixture(params=["AsyncSession", "AsyncConnection", "Session", "Connection"])
-def begin(request: pytest.FixtureRequest, engine: AsyncEngine, blocking_url: str) -> Iterator[Begin]:
-    """Each kind of transaction that can be joined."""
-    blocking = create_engine(blocking_url)
+KINDS = ["AsyncSession", "AsyncConnection", "Session", "Connection"]
+"""What can be joined."""
+
+
+def beginning(kind: str, engine: AsyncEngine, blocking: Engine) -> Begin:
+    """Begins transactions of one kind, on the one engine or the other."""
 
     @asynccontextmanager
     async def begin() -> AsyncIterator[Any]:
-        if request.param == "AsyncSession":
+        if kind == "AsyncSession":
             async with AsyncSession(engine) as session, session.begin():
                 yield session
-        elif request.param == "AsyncConnection":
+        elif kind == "AsyncConnection":
             async with engine.begin() as connection:
                 yield connection
-        elif request.param == "Session":
+        elif kind == "Session":
             with Session(blocking) as session, session.begin():
                 yield session
         else:
             with blocking.begin() as connection:
                 yield connection
 
-    yield begin
+    return begin
+
+
+@pytest.fixture(params=KINDS)
+def begin(request: pytest.FixtureRequest, engine: AsyncEngine, blocking_url: str) -> Iterator[Begin]:
+    """Each kind of transaction that can be joined."""
+    blocking = create_engine(blocking_url)
+    yield beginning(request.param, engine, blocking)
     blocking.dispose()
 
 

@@ -27,6 +27,7 @@ from kapusta.backend import (
 
 from ._rows import to_columns, to_instant, to_record
 from ._tables import Tables
+from ._transaction import Transaction, given, refuse_no_transaction
 
 T = TypeVar("T")
 
@@ -54,13 +55,7 @@ class Joined(JoinedStore):
         store_id: Callable[[], Awaitable[str]],
         committed: Callable[[], object],
     ) -> None:
-        if not isinstance(transaction, (AsyncSession, AsyncConnection, Session, Connection)):
-            raise TransactionError(
-                transaction=repr(transaction),
-                problem=f"it is a {type(transaction).__name__}",
-                remedy="Give an AsyncSession, an AsyncConnection, a Session or a Connection of SQLAlchemy.",
-            )
-        self._transaction, self._tables, self._offset = transaction, tables, offset
+        self._transaction, self._tables, self._offset = given(transaction), tables, offset
         self._store_id, self._committed = store_id, committed
         self._listens = False
 
@@ -79,7 +74,7 @@ class Joined(JoinedStore):
             self._check(connection, store_id)
             return work(connection)
 
-        transaction = self._transaction
+        transaction: Transaction = self._transaction
         if isinstance(transaction, AsyncSession):
             transaction = await transaction.connection()
         elif isinstance(transaction, Session):
@@ -93,7 +88,8 @@ class Joined(JoinedStore):
         return answer
 
     def _check(self, connection: Connection, store_id: str) -> None:
-        """Raise unless the connection leads to the very store whose tasks are meant."""
+        """Raise unless there is a transaction, in the very store whose tasks are meant."""
+        refuse_no_transaction(connection, self._transaction)
         # Asked once of each connection of the caller's pool: what it leads to does not change.
         known = connection.info.setdefault("kapusta_stores", {})
         table = self._tables.store
