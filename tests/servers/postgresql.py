@@ -106,6 +106,7 @@ def start_postgresql() -> tuple[OwnedServer, URL]:
         "max_connections": 200,
         "shared_buffers": "64MB",
         "log_min_messages": "warning",
+        "max_prepared_transactions": 10,
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     server.start(postgres, "-D", data, *words, ending="SIGINT", ready=lambda: is_ready(data))

@@ -7,13 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import create_engine, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import Kapusta, TaskNotFoundError, TransactionError
 from kapusta.backend import TaskQuery
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.sqlalchemy.records import new
 from tests.transactions.conftest import Begin, orders
 
 
@@ -77,6 +78,33 @@ async def test_nothing_starts_before_the_commit(kapusta: Kapusta, begin: Begin) 
         assert await kapusta.get_task_status(handle) is None
 
     await asyncio.wait_for(began.wait(), 10)
+
+
+@pytest.mark.parametrize("url", ["postgresql", "mysql"], indirect=True)  # SQLite knows one phase
+@pytest.mark.parametrize("kind", ["AsyncSession", "Connection"])
+async def test_after_two_phases_the_worker_is_told(
+    kapusta: Kapusta, engine: AsyncEngine, blocking_url: str, kind: str
+) -> None:
+    """A commit that was prepared first is a commit: what was launched is not left to the next look at the store."""
+    if engine.dialect.name == "postgresql":
+        async with engine.connect() as connection:
+            most = (await connection.execute(text("SHOW max_prepared_transactions"))).scalar_one()
+        if int(most) == 0:
+            pytest.skip("this server prepares no transactions: its max_prepared_transactions is 0")
+    told = asyncio.Event()
+    await kapusta.crud.startup()
+
+    if kind == "AsyncSession":
+        async with AsyncSession(engine, twophase=True) as session, session.begin():
+            await kapusta.crud.within(session, told.set).add_tasks([new()])
+    else:
+        blocking = create_engine(blocking_url)
+        with blocking.connect() as connection, connection.begin_twophase() as transaction:
+            await kapusta.crud.within(connection, told.set).add_tasks([new()])
+            transaction.prepare()
+        blocking.dispose()
+
+    await asyncio.wait_for(told.wait(), 10)
 
 
 async def test_a_savepoint_that_rolls_back_takes_its_launch_along(

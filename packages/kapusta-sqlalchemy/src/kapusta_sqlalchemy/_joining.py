@@ -121,11 +121,12 @@ class Joined(JoinedStore):
             else:
                 self._committed()
 
-        def on_commit(_: Connection) -> None:
+        def on_commit(*_: object) -> None:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(look)
 
-        event.listen(connection, "commit", on_commit, once=True)
+        for name in ("commit", "commit_twophase"):
+            event.listen(connection, name, on_commit, once=True)
 
     # --- what is written ------------------------------------------------------------------------------
 
