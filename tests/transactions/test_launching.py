@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, select, text
+from sqlalchemy import create_engine, event, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import Kapusta, TaskNotFoundError, TransactionError
-from kapusta.backend import TaskQuery
+from kapusta.backend import AddOutcome, TaskQuery
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import new
@@ -60,6 +60,43 @@ async def test_many_launches_join_together(kapusta: Kapusta, engine: AsyncEngine
         handles.append(await joined.launch_now(3))
 
     assert [await handle.result(timeout=10) for handle in handles] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)  # elsewhere it depends on how it was built
+async def test_more_launches_than_a_statement_has_parameters_join(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """However many there are, they are one launch: all of them are there after the commit."""
+    many = 33_000
+    await kapusta.crud.startup()
+
+    async with engine.begin() as connection:
+        added = await kapusta.crud.within(connection, lambda: None).add_tasks([new() for _ in range(many)])
+    async with engine.connect() as connection:
+        found = (await connection.execute(text("SELECT count(*) FROM kapusta_task"))).scalar_one()
+
+    assert {each.outcome for each in added} == {AddOutcome.new}
+    assert found == many
+
+
+async def test_many_launches_are_few_statements(kapusta: Kapusta, engine: AsyncEngine) -> None:
+    """A thousand tasks are looked for, and inserted, by one statement each; a repetition inserts what is missing."""
+    await kapusta.crud.startup()
+    tasks = [new() for _ in range(2_500)]
+    sent: list[str] = []
+
+    def count(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "kapusta_task" in statement:
+            sent.append(statement.split(maxsplit=1)[0])
+
+    async with engine.begin() as connection:
+        joined = kapusta.crud.within(connection, lambda: None)
+        await joined.add_tasks(tasks[1_000:1_001])
+        event.listen(engine.sync_engine, "before_cursor_execute", count)
+        added = await joined.add_tasks(tasks)
+
+    assert [each.id for each in added if each.outcome is AddOutcome.again] == [tasks[1_000].id]
+    assert sent == ["SELECT", "INSERT"] * 3
 
 
 async def test_nothing_starts_before_the_commit(kapusta: Kapusta, begin: Begin) -> None:

@@ -7,10 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, event, func, inspect, select, text, update
+from sqlalchemy import Connection, bindparam, event, func, inspect, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
-from sqlalchemy.sql.elements import ColumnElement
 
 from kapusta.backend import (
     Added,
@@ -36,6 +35,8 @@ _NOW: Final = {
     "postgresql": "SELECT CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint)",
     "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
 }
+_AT_ONCE: Final = 1000
+"""So many tasks are looked for, and inserted, by one statement; what it takes at most differs from one database to another."""
 _POLL: Final = 0.001
 """Seconds between two looks whether a commit that has begun is through."""
 
@@ -143,13 +144,24 @@ class Joined(JoinedStore):
                     problem=f"task '{task.name}' has a unique key, which cannot be taken in a transaction yet",
                     remedy="Launch it after the commit, or without its key.",
                 )
-        table, now = self._tables.task, self._now(connection)
+        now = self._now(connection)
+        return [
+            added
+            for start in range(0, len(tasks), _AT_ONCE)
+            for added in self._add_some(connection, tasks[start : start + _AT_ONCE], now)
+        ]
+
+    def _add_some(self, connection: Connection, tasks: Sequence[NewTask], now: datetime) -> list[Added]:
+        table = self._tables.task
         wanted = select(table.c.id, table.c.token).where(table.c.id.in_([task.id for task in tasks]))
         there = {id: _text(token) for id, token in connection.execute(wanted)}
-        for task in tasks:
-            if task.id not in there:
-                values = self._bound(connection, to_columns(rules.stored(task, now)))
-                connection.execute(table.insert().values(values))
+        rows = [to_columns(rules.stored(task, now)) for task in tasks if task.id not in there]
+        if rows:
+            binary = self._binary(connection)
+            # A parameter may not bear the name of a column whose value is more than that parameter.
+            given = [row | {f"hex_{name}": _hex(row[name]) for name in binary} for row in rows]
+            calls = {name: func.unhex(bindparam(f"hex_{name}")) for name in binary}
+            connection.execute(table.insert().values(calls) if calls else table.insert(), given)
         return [Added(id=task.id, outcome=_outcome(task, there)) for task in tasks]
 
     def _change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
@@ -182,27 +194,28 @@ class Joined(JoinedStore):
 
     def _bound(self, connection: Connection, values: Mapping[str, Any]) -> dict[str, Any]:
         """Values as the columns of this database take them."""
+        binary = self._binary(connection)
+        return {name: func.unhex(_hex(value)) if name in binary else value for name, value in values.items()}
+
+    def _binary(self, connection: Connection) -> set[str]:
+        """The columns that take no text or bytes as they are."""
+        # Not every driver for MySQL takes bytes.
         if connection.dialect.name not in {"mysql", "mariadb"}:
-            return dict(values)
-        columns = self._tables.task.c
-        binary = {
-            name
-            for name in values
-            if columns[name].type.dialect_impl(connection.dialect).python_type is bytes
+            return set()
+        return {
+            column.name
+            for column in self._tables.task.c
+            if column.type.dialect_impl(connection.dialect).python_type is bytes
         }
-        return {name: _hexadecimal(value) if name in binary else value for name, value in values.items()}
 
 
 _SHORT_TEXTS: Final = frozenset({"token", "name", "codec", "queue", "worker"})
 """The columns whose text is bytes on MySQL."""
 
 
-def _hexadecimal(value: str | bytes | None) -> ColumnElement[Any] | None:
-    # Not every driver for MySQL takes bytes.
-    if value is None:
-        return None
+def _hex(value: str | bytes | None) -> str | None:
     data = value.encode() if isinstance(value, str) else value
-    return func.unhex(data.hex())
+    return None if data is None else data.hex()
 
 
 def _text(value: str | bytes) -> str:
