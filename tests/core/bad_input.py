@@ -368,7 +368,7 @@ TABLE: Final = [
         BOTH, done=1),
     Row("a result over the limit", lambda s: unstorable(s, lambda: "x" * LIMIT), ResultNotStoredError,
         ("it takes 1002 bytes, max_payload_bytes is 1000", "Return something smaller"), BOTH, done=1),
-    Row("an unknown task id: its status", lambda s: s.kapusta.handle(7).status(), TaskNotFoundError, ("id 7", "Was it deleted"), BOTH),
+    Row("an unknown task id: its status", lambda s: s.kapusta.handle(7).status(), TaskNotFoundError, ("id 7", "Was it deleted", "not committed yet"), BOTH),
     Row("an unknown task id: its result", lambda s: s.kapusta.handle(2**80).result(), TaskNotFoundError, (str(2**80),), BOTH),
     Row("an unknown task id: cancelling it", lambda s: s.kapusta.handle(-7).cancel(), TaskNotFoundError, ("id -7",), BOTH),
     Row("a broken URL", lambda s: Kapusta("tasks.db"), StoreUrlError, ("'tasks.db' names no kind of store", "begins with one of: ")),

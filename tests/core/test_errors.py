@@ -78,7 +78,11 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
         ["A run of task 't' succeeded", "Expected `int`, got `str`", "Mend the function's return annotation"],
         LookupError,
     ),
-    "TaskNotFoundError": ({"task_id": 7}, ["No task has the id 7", "Was it deleted"], LookupError),
+    "TaskNotFoundError": (
+        {"task_id": 7},
+        ["No task has the id 7", "Was it deleted", "in a transaction that has not committed yet?"],
+        LookupError,
+    ),
     "TaskFailedError": (
         {"task_id": 7, "name": "t", "status": TaskStatus.held, "error": None, "reason": "its child died"},
         ["Task 7 ('t') ended as 'held': its child died"],

@@ -113,6 +113,8 @@ async def test_nothing_starts_before_the_commit(kapusta: Kapusta, begin: Begin) 
         await kapusta.run_until_idle()
         assert not began.is_set()
         assert await kapusta.get_task_status(handle) is None
+        with pytest.raises(TaskNotFoundError, match="in a transaction that has not committed yet"):
+            await handle.status()
 
     await asyncio.wait_for(began.wait(), 10)
 

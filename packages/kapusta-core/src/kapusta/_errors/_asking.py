@@ -12,7 +12,8 @@ class TaskNotFoundError(KapustaError, LookupError):
     def __init__(self, *, task_id: int) -> None:
         self.task_id = task_id
         super().__init__(
-            f"No task has the id {task_id} in this store. Was it deleted, rolled back, or launched on another?"
+            f"No task has the id {task_id} in this store. Was it deleted, rolled back, launched on another, or "
+            f"launched in a transaction that has not committed yet?"
         )
 
 
