@@ -7,7 +7,8 @@ import threading
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from kapusta import (
@@ -237,6 +238,45 @@ async def test_an_outcome_that_another_worker_has_written_meanwhile_stays(
     assert await (await task.launch()).result(timeout=10) == "the other's"
     await asyncio.wait_for(ended.wait(), 10)
     assert len(lost) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql", "mysql"], indirect=True
+)  # SQLite keeps no old snapshot for a writer
+async def test_a_snapshot_from_before_a_renewal_is_explained(
+    url: str, engine: AsyncEngine, kapusta: Kapusta
+) -> None:
+    """The database's own error comes through, so that whoever tries again on it may; and says what to do instead."""
+    if engine.dialect.name != "postgresql":
+        async with engine.connect() as connection:
+            if not (await connection.execute(text("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"))).all():
+                pytest.skip("this server lets a transaction write what has changed since its snapshot")
+    raised: list[DBAPIError] = []
+    renewing = "UPDATE kapusta_task SET lease_end = lease_end + 1"
+
+    async def book() -> None:
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ")
+            if engine.dialect.name != "postgresql":
+                await connection.execute(text("SET SESSION innodb_snapshot_isolation = ON"))
+                await connection.commit()
+            await connection.execute(select(orders.c.id))
+            async with engine.begin() as other:
+                await other.execute(text(renewing))
+            try:
+                await kapusta.finish_within(connection)
+            except DBAPIError as error:
+                raised.append(error)
+                raise
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    with pytest.raises(TaskFailedError, match="READ COMMITTED") as caught:
+        await (await task.launch()).result(timeout=10)
+
+    assert "of task " in str(caught.value)
+    assert len(raised) == 1
 
 
 async def test_a_claim_that_was_lost_is_said_within_the_transaction(

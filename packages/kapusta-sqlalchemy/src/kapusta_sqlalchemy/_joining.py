@@ -26,7 +26,7 @@ from kapusta.backend import (
 
 from ._rows import to_columns, to_instant, to_record
 from ._tables import Tables
-from ._transaction import Transaction, given, refuse_no_transaction
+from ._transaction import Transaction, explained, given, refuse_no_transaction
 
 T = TypeVar("T")
 
@@ -168,7 +168,8 @@ class Joined(JoinedStore):
         now = self._now(connection)
         answers: dict[int, ChangeAnswer] = {}
         for change in sorted(changes, key=lambda each: each.id):
-            task = self._locked(connection, change.id)
+            with explained(change.id):
+                task = self._locked(connection, change.id)
             answers[change.id] = rules.answer(change, task, now)
             if task is not None and answers[change.id] is ChangeAnswer.accepted:
                 before, after = to_columns(task), to_columns(rules.changed(task, change, now))

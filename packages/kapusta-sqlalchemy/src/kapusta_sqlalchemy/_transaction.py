@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 
@@ -50,6 +53,25 @@ def refuse_no_transaction(connection: Connection, transaction: Transaction) -> N
             remedy="Give one of an engine that was made, and of a connection that was opened, without "
             "isolation_level='AUTOCOMMIT'.",
         )
+
+
+@contextmanager
+def explained(task_id: int) -> Iterator[None]:
+    """Say with an error of the database's about an old snapshot how it came to that; it stays the error that it is."""
+    try:
+        yield
+    except DBAPIError as error:
+        if _is_about_a_snapshot(error):
+            error.add_note(
+                f"The row of task {task_id} has changed since this transaction took its snapshot, as it does with each "
+                f"renewal of the lease. Begin the transaction in READ COMMITTED, or just before finish_within()."
+            )
+        raise
+
+
+def _is_about_a_snapshot(error: DBAPIError) -> bool:
+    said = getattr(error.orig, "args", ())
+    return getattr(error.orig, "sqlstate", None) == "40001" or said[:1] == (1020,)
 
 
 def _commits_each(connection: Connection) -> bool:
