@@ -101,13 +101,37 @@ def test_a_script_as_target_is_told_of_the_guard(tmp_path: Path, program: str, s
     assert "test" not in ran.stdout
 
 
-@pytest.mark.parametrize("processes", ["0", "-1", "many"])
+@pytest.mark.parametrize("processes", ["0", "-1", "many", "1.5"])
 def test_a_number_of_processes_that_is_none_is_refused(processes: str) -> None:
-    """`--processes` takes 1 or more."""
+    """`--processes` takes 1 or more, and says so in words, whatever is given."""
     ran = run("worker", "crew:kapusta", f"--processes={processes}", cwd=PROGRAMS)
 
     assert ran.returncode == 2
-    assert "argument --processes" in ran.stderr
+    assert (
+        f"argument --processes: '{processes}' is no number of processes; give a whole number, 1 or more"
+        in ran.stderr
+    )
+
+
+@pytest.mark.parametrize("level", ["foo", "10", ""])
+def test_a_log_level_that_is_none_is_refused(level: str) -> None:
+    """`--log-level` takes the name of a level, and says which there are."""
+    ran = run("worker", "crew:kapusta", f"--log-level={level}", cwd=PROGRAMS)
+
+    assert ran.returncode == 2
+    assert (
+        f"argument --log-level: '{level}' is no log level; give one of: DEBUG, INFO, WARNING, ERROR, CRITICAL"
+        in ran.stderr
+    )
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_log_level_may_be_written_in_small_letters() -> None:
+    """`--log-level critical` is the level CRITICAL: from there on nothing is said of a target that is none."""
+    ran = run("worker", "nowhere:kapusta", "--log-level=critical", cwd=PROGRAMS)
+
+    assert ran.returncode == 78
+    assert ran.stderr == ""
 
 
 def test_the_backends_are_listed_with_what_they_can(tmp_path: Path) -> None:

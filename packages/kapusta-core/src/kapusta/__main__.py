@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
 
 _BROKEN: Final = "broken: "
+_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,7 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument(
         "--processes", type=_count, default=1, metavar="N", help="how many processes (default: 1)"
     )
-    worker.add_argument("--log-level", default="INFO", help="from which level on to log (default: INFO)")
+    worker.add_argument(
+        "--log-level",
+        type=_level,
+        default="INFO",
+        metavar="LEVEL",
+        help=f"from which level on to log: {', '.join(_LEVELS)} (default: INFO)",
+    )
     worker.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)  # set for the processes of a fleet
     worker.set_defaults(run=_worker)
     backends = commands.add_parser("backends", help="list what is installed, and what is broken and why")
@@ -123,10 +130,17 @@ def _in_words(capabilities: Capabilities) -> str:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("give 1 or more")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(
+            f"'{text}' is no number of processes; give a whole number, 1 or more"
+        )
+    return int(text)
+
+
+def _level(text: str) -> str:
+    if text.upper() not in _LEVELS:
+        raise argparse.ArgumentTypeError(f"'{text}' is no log level; give one of: {', '.join(_LEVELS)}")
+    return text.upper()
 
 
 if __name__ == "__main__":

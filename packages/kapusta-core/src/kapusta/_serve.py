@@ -23,9 +23,7 @@ _log: Final = logging.getLogger("kapusta")
 
 def set_up_logging(level: str) -> None:
     """Log to standard error, unless the program has set up logging itself."""
-    logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s"
-    )
+    logging.basicConfig(level=level, format="%(asctime)s %(process)d %(levelname)s %(name)s: %(message)s")
 
 
 def load(target: str) -> Kapusta:
