@@ -261,6 +261,19 @@ async def test_a_schema_is_another_database(store: AlchemyCRUD, mysql_url: str) 
     ask(mysql_url, f"DROP DATABASE {other}")
 
 
+@pytest.mark.parametrize("schema", ["nowhere", "", "n" * 80])
+def test_a_schema_that_is_not_there_is_named(
+    mysql_url: str, schema: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing makes up a database: the command ends with exit code 1, and says which is missing, and what to do."""
+    assert main(["upgrade", mysql_url, f"--schema={schema}"]) == 1
+
+    said = capsys.readouterr().err
+    assert f"leads to a server that shows this user no database '{schema}'" in said
+    assert "CREATE DATABASE" in said
+    assert said.count("\n") == 1
+
+
 async def test_a_store_whose_making_breaks_off_has_no_row_of_it(
     mysql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

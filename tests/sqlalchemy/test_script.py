@@ -236,3 +236,26 @@ def test_a_database_that_is_not_spoken_is_refused(capsys: pytest.CaptureFixture[
     assert main(["upgrade", "oracle://host/shop", "--sql"]) == 1
 
     assert "asks for the database 'oracle'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "refusal"),
+    [
+        ("sqlite", ["--table-prefix", "sqlite_"], "object name reserved for internal use: sqlite_"),
+        ("postgresql", ["--table-prefix", "n" * 80], "exceeds maximum length of 63 characters"),
+        ("postgresql", ["--schema", "pg_shop"], 'unacceptable schema name "pg_shop"'),
+        ("mysql", ["--table-prefix", "n" * 80], "Incorrect table name 'nnn"),
+    ],
+    indirect=["url"],
+)
+def test_what_the_database_refuses_is_said_in_words(
+    url: str, words: list[str], refusal: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name that it cannot have: the exit code is 1, and one line says what the database said."""
+    assert main(["upgrade", url, *words]) == 1
+
+    said = capsys.readouterr().err
+    assert said.startswith("The database did not carry out the upgrade: ")
+    assert refusal in said
+    assert said.endswith(". Check what --schema and --table-prefix name.\n")
+    assert said.count("\n") == 1

@@ -22,6 +22,7 @@ OLDEST_MYSQL: Final = (8, 0)
 _FACTS: Final = text(
     "SELECT VERSION(), DATABASE(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, @@version_comment"
 )
+_SHOWN: Final = text("SELECT COUNT(*) FROM information_schema.schemata WHERE schema_name = :schema")
 _CLUSTER: Final = text("SHOW VARIABLES LIKE 'wsrep_on'")
 _log: Final = logging.getLogger("kapusta.sqlalchemy")
 
@@ -53,6 +54,12 @@ async def look_at(connection: AsyncConnection, url: URL, schema: str | None) -> 
     if database is None and schema is None:
         raise StoreUrlError(
             url=_shown(url), problem="names no database", remedy="Write it behind the host: /DATABASE."
+        )
+    if schema is not None and not await connection.scalar(_SHOWN, {"schema": schema}):
+        raise StoreUrlError(
+            url=_shown(url),
+            problem=f"leads to a server that shows this user no database '{schema}', which schema= names",
+            remedy="Create it first: CREATE DATABASE; or grant the user its rights.",
         )
     if flushes != 1:
         _log.warning(
