@@ -152,3 +152,38 @@ assert not [name for name in sys.modules if name.startswith("_pytest")]
     ).stdout
 
     assert 'pip install "kapusta-core[testing]"' in printed
+
+
+def test_without_pytest_the_laws_cannot_be_listed() -> None:
+    """`python -m kapusta.testing` ends with exit code 1 and the one line that says what to install."""
+    program = """
+import runpy, sys
+sys.modules["pytest"] = None
+runpy.run_module("kapusta.testing", run_name="__main__")
+"""
+
+    ran = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+
+    assert ran.returncode == 1
+    assert ran.stderr == 'BackendContract needs pytest. Install it: pip install "kapusta-core[testing]"\n'
+
+
+def test_without_hypothesis_the_state_machine_says_what_to_install() -> None:
+    """It is the only part that needs it, and asks for the same extra."""
+    program = """
+import sys
+sys.modules["hypothesis"] = None
+try:
+    import kapusta.testing.machine
+except ImportError as error:
+    print(error)
+"""
+
+    printed = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    ).stdout
+
+    assert (
+        printed
+        == 'kapusta.testing.machine needs hypothesis. Install it: pip install "kapusta-core[testing]"\n'
+    )

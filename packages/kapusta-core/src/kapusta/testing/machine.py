@@ -1,4 +1,4 @@
-"""Any backend against the model: a Hypothesis state machine. Needs ``pip install hypothesis``."""
+"""Any backend against the model: a Hypothesis state machine. Needs ``pip install "kapusta-core[testing]"``."""
 # ruff: noqa: S101 - what the machine finds, it asserts
 
 from __future__ import annotations
@@ -8,9 +8,20 @@ from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+try:
+    from hypothesis import HealthCheck, Phase, settings
+    from hypothesis import strategies as st
+    from hypothesis.stateful import (
+        RuleBasedStateMachine,
+        initialize,
+        invariant,
+        rule,
+        run_state_machine_as_test,
+    )
+except ModuleNotFoundError as missing:
+    raise ImportError(
+        f'{__name__} needs hypothesis. Install it: pip install "kapusta-core[testing]"', name=missing.name
+    ) from missing
 
 from kapusta._crud import BaseCRUD
 from kapusta._enums import TaskExecutionMode, TaskStatus
