@@ -85,3 +85,22 @@ def test_a_task_that_goes_by_one_name_twice_is_refused(confused: TaskSpec) -> No
         registry.add(confused)
 
     assert registry.names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (0, "no tasks"),
+        (1, "1 task: t0"),
+        (2, "2 tasks: t0, t1"),
+        (10, "10 tasks: t0, t1, t2, t3, t4, t5, t6, t7, t8, t9"),
+        (12, "12 tasks: t0, t1, t2, t3, t4, t5, t6, t7, t8, t9 and 2 more"),
+    ],
+)
+def test_a_kapusta_says_which_tasks_it_knows(count: int, words: str) -> None:
+    """The first ten by name, without their aliases, so that a line is enough for many."""
+    registry = Registry(Codecs())
+    for number in range(count):
+        registry.add(spec(f"t{number}", f"old{number}"))
+
+    assert registry.in_words() == words

@@ -79,7 +79,7 @@ class Fleet:
         """The workers that live, once so many of them work."""
 
         def those() -> list[int]:
-            said = re.findall(r"^\S+ \S+ (\d+) INFO kapusta: Working\.$", self.log, re.MULTILINE)
+            said = re.findall(r"^\S+ \S+ (\d+) INFO kapusta: Working for .*$", self.log, re.MULTILINE)
             alive = [int(pid) for pid in said if is_alive(int(pid))]
             return alive if len(alive) == count else []
 

@@ -53,6 +53,17 @@ async def test_workers_run_tasks_without_an_application(site: Site, start: Start
     assert {int(pid) for pid, _, _ in site.notes("stamped")} <= set(workers)
 
 
+async def test_the_first_lines_say_what_runs_where(site: Site, start: StartFleet) -> None:
+    """The command names the Kapusta and the number of processes, and each process its store and its tasks."""
+    fleet = await start({"stamp": "async_", "block": "thread"}, processes=2)
+    await fleet.working(2)
+
+    first, *others = [line.partition(" INFO kapusta: ")[2] for line in fleet.log.splitlines()]
+    kapusta = f"<Kapusta on <AlchemyCRUD {site.url}>, 2 tasks: stamp, block>"
+    assert first == "Starting crew:kapusta in 2 processes; SIGTERM or Ctrl-C lets running tasks finish."
+    assert others == [f"Working for crew:kapusta: {kapusta}"] * 2
+
+
 @pytest.mark.parametrize("number", SIGNALS)
 async def test_a_signal_lets_running_tasks_finish(
     site: Site, start: StartFleet, number: signal.Signals

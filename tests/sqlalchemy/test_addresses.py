@@ -52,6 +52,21 @@ async def test_an_address_that_leads_nowhere_is_refused_at_startup(
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("sqlite+aiosqlite:///tasks.db", "<AlchemyCRUD sqlite+aiosqlite:///tasks.db>"),
+        ("postgresql://u:secret@host/db?password=secret", "<AlchemyCRUD postgresql://u:***@host/db>"),
+        (make_url("mysql://u:secret@host/db"), "<AlchemyCRUD mysql://u:***@host/db>"),
+        ("secret", "<AlchemyCRUD>"),
+        (42, "<AlchemyCRUD>"),
+    ],
+)
+def test_a_handle_says_where_its_store_is(address: object, shown: str) -> None:
+    """Without a password, wherever that stands; and a wrong address is no reason to fail."""
+    assert repr(AlchemyCRUD(address)) == shown  # type: ignore[arg-type]  # whatever a person may pass
+
+
 async def test_a_blocking_engine_is_refused(path: Path) -> None:
     """An `Engine` would block the event loop; the error names `create_async_engine`."""
     with pytest.raises(StoreUrlError, match="create_async_engine"):

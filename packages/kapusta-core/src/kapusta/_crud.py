@@ -90,6 +90,10 @@ class BaseCRUD(ABC):
     def __init__(self, *, clock: Clock | None = None) -> None:
         self._clock: Clock = clock or SystemClock()
 
+    def __repr__(self) -> str:
+        """What a log says of the store. A backend that has an address adds it, without a password."""
+        return f"<{type(self).__name__}>"
+
     @property
     def clock(self) -> Clock:
         """The clock that this backend was given; its worker lives by the same."""

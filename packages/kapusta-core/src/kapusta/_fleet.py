@@ -44,6 +44,11 @@ class _Fleet:
     async def lead(self, processes: int) -> int:
         """Keep so many processes running until a signal, and answer the exit code."""
         loop = asyncio.get_running_loop()
+        _log.info(
+            "Starting %s in %s; SIGTERM or Ctrl-C lets running tasks finish.",
+            self._target,
+            "1 process" if processes == 1 else f"{processes} processes",
+        )
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol, Self, TypeVar, Unpack, overload
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from ._arguments import Arguments
 from ._backoff import Backoff
@@ -27,25 +27,13 @@ from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec, is_async_function
 from ._store import Store
-from ._task import AsyncTask, SyncTask, Task
+from ._task import AsyncTask, SyncTask, Task, TaskDecorator
 from ._worker import Worker, WorkerSettings
 from ._worker._finishing import finisher_of
 from .types import Duration, TaskId
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class TaskDecorator(Protocol):
-    """What ``@kapusta.task(...)`` makes of a function."""
-
-    @overload
-    def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both; the first one counts
-        self, func: Callable[P, Coroutine[Any, Any, R]], /
-    ) -> AsyncTask[P, R]: ...
-
-    @overload
-    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
 
 
 class Kapusta:
@@ -144,6 +132,9 @@ class Kapusta:
         self._lifecycle: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._worker: Worker | None = None
         self._listening: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Kapusta on {self.crud!r}, {self._registry.in_words()}>"
 
     @property
     def crud(self) -> BaseCRUD:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from ._arguments import decode_unknown
 from ._codec import Codecs
@@ -11,6 +11,9 @@ from ._errors import DuplicateTaskError
 from ._naming import module_of
 from ._records import StoredTask
 from ._spec import TaskSpec
+
+_LISTED: Final = 10
+"""So many names still fit into a line."""
 
 
 class Registry:
@@ -50,6 +53,16 @@ class Registry:
         if spec is None:
             return decode_unknown(self._codecs, data, codec=task.codec, stored_as=task.name)
         return spec.arguments.decode_result(data, codec=task.codec, stored_as=task.name)
+
+    def in_words(self) -> str:
+        """How many tasks there are, and the first of them, for people."""
+        names = [spec.name for spec in self]
+        if not names:
+            return "no tasks"
+        listed = ", ".join(names[:_LISTED]) + (
+            f" and {more} more" if (more := len(names) - _LISTED) > 0 else ""
+        )
+        return f"{len(names)} task{'s' if len(names) > 1 else ''}: {listed}"
 
     def __iter__(self) -> Iterator[TaskSpec]:
         return iter(dict.fromkeys(self._by_name.values()))

@@ -67,13 +67,13 @@ def serve(target: str, *, lifeline: int | None = None) -> int:
         _log.error("%s", problem)
         return EXIT_TARGET
     try:
-        return asyncio.run(_serve(kapusta, lifeline))
+        return asyncio.run(_serve(kapusta, target, lifeline))
     except StoreError as problem:
         _log.error("%s", problem)
         return EXIT_STORE
 
 
-async def _serve(kapusta: Kapusta, lifeline: int | None) -> int:
+async def _serve(kapusta: Kapusta, target: str, lifeline: int | None) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
 
@@ -98,7 +98,7 @@ async def _serve(kapusta: Kapusta, lifeline: int | None) -> int:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _log.info("Working.")
+            _log.info("Working for %s: %r", target, kapusta)
             await stopping
         return 0
     finally:

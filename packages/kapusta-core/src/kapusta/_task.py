@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from datetime import timedelta
-from typing import Any, Generic, ParamSpec, Self, TypeVar, Unpack, cast, overload
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cast, overload
 
 import msgspec
 
@@ -142,3 +142,15 @@ class AsyncTask(Task[P, R]):
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Call the function here and now, and await it; nothing is stored."""
         return cast("Coroutine[Any, Any, R]", self._spec.function(*args, **kwargs))
+
+
+class TaskDecorator(Protocol):
+    """What ``@kapusta.task(...)`` makes of a function."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a coroutine function fits both; the first one counts
+        self, func: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> AsyncTask[P, R]: ...
+
+    @overload
+    def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...

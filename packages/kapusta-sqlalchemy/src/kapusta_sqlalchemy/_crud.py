@@ -81,6 +81,14 @@ class AlchemyCRUD(BaseCRUD):
         except StoreError:
             self.capabilities = Capabilities()  # startup() says what is wrong
 
+    def __repr__(self) -> str:
+        try:
+            url = url_of(self._address)
+        except StoreError:
+            return super().__repr__()
+        # The query may hold a password too.
+        return f"<{type(self).__name__} {url.set(query={}).render_as_string(hide_password=True)}>"
+
     # --- starting and stopping ----------------------------------------------------------------------
 
     async def startup(self) -> None:
