@@ -12,9 +12,10 @@ from kapusta.backend import TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
-from tests.core.bad_input import LIMIT, TABLE, Row, Scene, pay, ring
+from tests.core import bad_input, bad_objects
+from tests.core.bad_input import LIMIT, Row, Scene, pay, ring
 
-CASES = [(store, row) for row in TABLE for store in row.stores]
+CASES = [(store, row) for row in [*bad_input.TABLE, *bad_objects.TABLE] for store in row.stores]
 
 
 @pytest.mark.parametrize(("store", "row"), CASES, ids=[f"{store}: {row.about}" for store, row in CASES])

@@ -100,6 +100,7 @@ def of_an_argument(argument: ArgumentError, size: PayloadTooLargeError) -> None:
     """What is wrong with a call."""
     assert_type((argument.task, argument.parameter), tuple[str, str | None])
     assert_type(size.size - size.limit, int)
+    assert_type((argument.call, size.call), tuple[int | None, int | None])
 
 
 def of_a_store(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -10,7 +10,13 @@ from typing import Any
 import msgspec
 
 from ._clock import ZERO
-from ._errors import KapustaValueError, LaunchUnknownError, PayloadTooLargeError, StoreUnavailableError
+from ._errors import (
+    ArgumentError,
+    KapustaValueError,
+    LaunchUnknownError,
+    PayloadTooLargeError,
+    StoreUnavailableError,
+)
 from ._handle import TaskClient, TaskHandle
 from ._ids import Ids, new_token
 from ._options import TaskOptions
@@ -53,15 +59,18 @@ class Launcher:
         return await self._send_one(tasks)
 
     async def launch_many(
-        self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]
+        self, spec: TaskSpec, options: TaskOptions, calls: Iterable[Mapping[str, Any]]
     ) -> list[TaskHandle[Any]]:
         """Store one task per call, all or none; answer their handles in order. Raises as `launch` does."""
-        tasks = self._new_tasks(spec, options, calls)
+        listed = _listed(spec.name, calls)
+        tasks = self._new_tasks(spec, options, [((), each) for each in listed], are_many=True)
         if options.transaction is not None and tasks:
             return await self._join(options.transaction, tasks)
         return await self._send(tasks) if tasks else []
 
-    def _new_tasks(self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call]) -> list[NewTask]:
+    def _new_tasks(
+        self, spec: TaskSpec, options: TaskOptions, calls: Sequence[Call], *, are_many: bool = False
+    ) -> list[NewTask]:
         refuse_in_import("launch()")
         self._check_eta(spec, options)
         policy = msgspec.json.encode(options.policy)
@@ -70,7 +79,7 @@ class Launcher:
                 id=self._ids.draw(),
                 token=new_token(),
                 name=spec.name,
-                payload=self._payload(spec, *call),
+                payload=self._payload(spec, call, number if are_many else None),
                 codec=spec.arguments.written_by,
                 mode=options.execution_mode,
                 eta=options.eta,
@@ -78,7 +87,7 @@ class Launcher:
                 overdue_after=options.policy.overdue_time,
                 options=policy,
             )
-            for call in calls
+            for number, call in enumerate(calls)
         ]
 
     async def _join(self, transaction: object, tasks: list[NewTask]) -> list[TaskHandle[Any]]:
@@ -119,10 +128,23 @@ class Launcher:
                 return [TaskHandle(answer.id, self._client) for answer in added]
             tasks = self._redrawn(answers)
 
-    def _payload(self, spec: TaskSpec, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-        payload = spec.arguments.encode(args, kwargs)
+    def _payload(self, spec: TaskSpec, call: Call, number: int | None) -> bytes:
+        try:
+            payload = spec.arguments.encode(*call)
+        except ArgumentError as problem:
+            if number is None:
+                raise
+            raise ArgumentError(
+                task=problem.task,
+                parameter=problem.parameter,
+                problem=problem.problem,
+                remedy=problem.remedy,
+                call=number,
+            ) from problem.__cause__
         if len(payload) > self._max_payload_bytes:
-            raise PayloadTooLargeError(task=spec.name, size=len(payload), limit=self._max_payload_bytes)
+            raise PayloadTooLargeError(
+                task=spec.name, size=len(payload), limit=self._max_payload_bytes, call=number
+            )
         return payload
 
     def _check_eta(self, spec: TaskSpec, options: TaskOptions) -> None:
@@ -137,3 +159,17 @@ class Launcher:
                 problem=f"is at or past the deadline of task '{spec.name}', {overdue_time} from now: it could never run",
                 remedy="Make overdue_time longer, or None for no deadline.",
             )
+
+
+def _listed(task: str, calls: object) -> list[Mapping[str, Any]]:
+    """*calls*, if they are many, and each a mapping; a mapping, too, can be gone through, and so can text."""
+    remedy = 'Write [{"order_id": 7}, {"order_id": 8}].'
+    if isinstance(calls, (Mapping, str, bytes)) or not isinstance(calls, Iterable):
+        problem = f"of type {type(calls).__name__}, where a list of mappings should be"
+        raise ArgumentError(task=task, parameter=None, problem=problem, remedy=remedy)
+    listed = list(calls)
+    for number, call in enumerate(listed):
+        if not isinstance(call, Mapping):
+            problem = f"of type {type(call).__name__}, where a mapping should be"
+            raise ArgumentError(task=task, parameter=None, problem=problem, remedy=remedy, call=number)
+    return listed

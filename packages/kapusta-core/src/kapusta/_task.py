@@ -106,8 +106,12 @@ class Task(Generic[P, R]):
         return await self._launcher.launch(self._spec, now, (args, kwargs))
 
     async def launch_many(self, calls: Iterable[Mapping[str, Any]]) -> list[TaskHandle[R]]:
-        """Store many calls, given as keyword arguments, all or none, in one write; answer handles in order."""
-        return await self._launcher.launch_many(self._spec, self._options, [((), call) for call in calls])
+        """Store many calls, given as keyword arguments, all or none, in one write; answer handles in order.
+
+        Raises:
+            ArgumentError, PayloadTooLargeError: as by `launch`; ``error.call`` says which of them.
+        """
+        return await self._launcher.launch_many(self._spec, self._options, calls)
 
     def with_options(self, **options: Unpack[LaunchOptions]) -> Self:
         """The same task with other options, for launches from here; this one stays as it is.

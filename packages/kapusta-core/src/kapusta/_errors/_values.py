@@ -6,21 +6,34 @@ from ._root import KapustaError
 
 
 class ArgumentError(KapustaError, TypeError):
-    """The arguments of a launch do not fit the function, or cannot be stored."""
+    """The arguments of a launch do not fit the function, or cannot be stored.
 
-    def __init__(self, *, task: str, parameter: str | None, problem: str, remedy: str) -> None:
-        self.task, self.parameter, self.problem, self.remedy = task, parameter, problem, remedy
+    Attributes:
+        call: of many calls, which, counted from 0; ``None``: there was one.
+    """
+
+    def __init__(
+        self, *, task: str, parameter: str | None, problem: str, remedy: str, call: int | None = None
+    ) -> None:
+        self.task, self.parameter, self.call = task, parameter, call
+        self.problem, self.remedy = problem, remedy
         which = f"argument '{parameter}'" if parameter else "the arguments"
+        which = which if call is None else f"calls[{call}], {which}"
         super().__init__(f"Task '{task}' was not launched: {which}: {problem}. {remedy}")
 
 
 class PayloadTooLargeError(KapustaError, ValueError):
-    """The encoded arguments of a launch are larger than ``max_payload_bytes``."""
+    """The encoded arguments of a launch are larger than ``max_payload_bytes``.
 
-    def __init__(self, *, task: str, size: int, limit: int) -> None:
-        self.task, self.size, self.limit = task, size, limit
+    Attributes:
+        call: of many calls, which, counted from 0; ``None``: there was one.
+    """
+
+    def __init__(self, *, task: str, size: int, limit: int, call: int | None = None) -> None:
+        self.task, self.size, self.limit, self.call = task, size, limit, call
+        whose = "its arguments" if call is None else f"the arguments of calls[{call}]"
         super().__init__(
-            f"Task '{task}' was not launched: its arguments take {size} bytes, the limit is {limit}. Store "
+            f"Task '{task}' was not launched: {whose} take {size} bytes, the limit is {limit}. Store "
             f"the data elsewhere and launch with a reference to it, or raise Kapusta(max_payload_bytes=...)."
         )
 

@@ -1,0 +1,32 @@
+"""More bad input, as a table: what is no function, no id, no list of calls."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kapusta import ArgumentError, PayloadTooLargeError
+from tests.core.bad_input import BOTH, LIMIT, Row
+
+
+def many(calls: Any) -> Any:
+    """Launch these."""
+    return lambda scene: scene.pay.launch_many(calls)
+
+
+CALLS: Final = ("Task 'pay' was not launched", 'Write [{"order_id": 7}, {"order_id": 8}]')
+
+TABLE: Final = [
+    Row("one of many with a surplus argument", many([{"amount": 1}, {"colour": "red"}]), ArgumentError,
+        ("Task 'pay' was not launched: calls[1], the arguments: got an unexpected keyword argument 'colour'. The function takes (",),
+        BOTH),
+    Row("one of many with an argument that does not fit", many([{"amount": 1}, {"amount": 2}, {"amount": "7"}]), ArgumentError,
+        ("was not launched: calls[2], argument 'amount': '7' does not fit its annotation",)),
+    Row("one of many over the limit", many([{"note": "x" * LIMIT}, {}]), PayloadTooLargeError,
+        ("Task 'pay' was not launched: the arguments of calls[0] take 1011 bytes, the limit is 1000",)),
+    Row("one of many that is no mapping", many([{"amount": 1}, 7]), ArgumentError, ("calls[1], the arguments: of type int, where a mapping should be", *CALLS)),
+    Row("one of many that is nothing", many([None]), ArgumentError, ("calls[0], the arguments: of type NoneType, where a mapping should be", *CALLS)),
+    Row("one of many without names", many([[7]]), ArgumentError, ("calls[0], the arguments: of type list, where a mapping should be", *CALLS)),
+    Row("many that are one", many({"amount": 7}), ArgumentError, ("was not launched: the arguments: of type dict, where a list of mappings should be", *CALLS)),
+    Row("many that are none", many(7), ArgumentError, ("was not launched: the arguments: of type int, where a list of mappings should be", *CALLS)),
+    Row("many that are text", many("seven"), ArgumentError, ("was not launched: the arguments: of type str, where a list of mappings should be", *CALLS)),
+]  # fmt: skip
