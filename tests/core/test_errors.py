@@ -120,7 +120,10 @@ TABLE: dict[str, tuple[dict[str, Any], list[str], type[BaseException]]] = {
     ),
     "MissingDriverError": (
         {"url": "mysql://h", "driver": "aiomysql", "install": "kapusta-sqlalchemy[mysql]"},
-        ["The store URL 'mysql://h' needs 'aiomysql'.", "pip install kapusta-sqlalchemy[mysql]"],
+        [
+            "The store URL 'mysql://h' needs 'aiomysql'.",
+            'Install it: pip install "kapusta-sqlalchemy[mysql]"',
+        ],
         ImportError,
     ),
     "StoreTooNewError": (

@@ -43,7 +43,7 @@ async def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyP
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "aiomysql", None)
 
-    with pytest.raises(MissingDriverError, match=r"pip install kapusta-sqlalchemy\[mysql\]"):
+    with pytest.raises(MissingDriverError, match=r'pip install "kapusta-sqlalchemy\[mysql\]"$'):
         await AlchemyCRUD("mysql://user@host/database").startup()
 
 

@@ -25,10 +25,10 @@ def test_a_missing_driver_is_listed_with_what_installs_it(sql: Path, core: Path,
         "    shared between processes, survives restart"
     )
     assert facts["  postgresql://, postgresql+asyncpg://"] == (
-        "    needs asyncpg, which is not installed. Run: pip install 'kapusta-sqlalchemy[postgresql]'"
+        '    needs asyncpg, which is not installed. Run: pip install "kapusta-sqlalchemy[postgresql]"'
     )
     assert facts["  mysql://, mysql+aiomysql://, mariadb://, mariadb+aiomysql://"] == (
-        "    needs aiomysql, which is not installed. Run: pip install 'kapusta-sqlalchemy[mysql]'"
+        '    needs aiomysql, which is not installed. Run: pip install "kapusta-sqlalchemy[mysql]"'
     )
 
 
@@ -42,7 +42,7 @@ def test_a_url_whose_driver_is_missing_is_refused_where_it_is_used(
 
     assert said == (
         "MissingDriverError: The store URL 'postgresql://app:***@db/shop' needs 'asyncpg'. "
-        "Install it: pip install kapusta-sqlalchemy[postgresql]"
+        'Install it: pip install "kapusta-sqlalchemy[postgresql]"'
     )
 
 

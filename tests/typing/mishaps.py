@@ -112,7 +112,7 @@ def of_a_store(
 ) -> None:
     """What is wrong with a store."""
     assert_type((url.url, url.remedy), tuple[str, str])
-    assert_type((driver.driver, driver.install), tuple[str, str])
+    assert_type((driver.driver, driver.install, driver.command), tuple[str, str, str])
     assert_type(too_new.needs - too_new.reads, int)
     assert_type((not_migrated.found, not_migrated.command), tuple[str | None, str])
     assert_type(unavailable.operation, str)

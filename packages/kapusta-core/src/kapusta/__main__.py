@@ -101,7 +101,7 @@ def _facts(plugins: Plugins, scheme: str) -> str:
         handle = _opened(plugins, scheme)
         refuse_newer(handle)
     except MissingDriverError as problem:
-        return f"needs {problem.driver}, which is not installed. Run: pip install '{problem.install}'"
+        return f"needs {problem.driver}, which is not installed. Run: {problem.command}"
     except (BackendTooNewError, BrokenPluginError, DuplicateBackendError) as problem:
         return f"{_BROKEN}{problem}"
     except Exception as problem:  # noqa: BLE001 - a plugin may raise anything, and the others are still to be listed

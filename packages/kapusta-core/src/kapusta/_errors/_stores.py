@@ -84,11 +84,19 @@ class StoreUrlError(StoreError, ValueError):
 
 
 class MissingDriverError(StoreError, ImportError):
-    """The library that speaks to a database is not installed."""
+    """The library that speaks to a database is not installed.
+
+    Attributes:
+        install: the distribution that brings it, with its extra.
+        command: what to type to install that.
+    """
 
     def __init__(self, *, url: str, driver: str, install: str) -> None:
         self.url, self.driver, self.install = masked(url), driver, install
-        super().__init__(f"The store URL {self.url!r} needs '{driver}'. Install it: pip install {install}")
+        # To some shells a bracket is a pattern, and every one of them knows these quotes.
+        quoted = f'"{install}"' if "[" in install else install
+        self.command = f"pip install {quoted}"
+        super().__init__(f"The store URL {self.url!r} needs '{driver}'. Install it: {self.command}")
 
 
 class StoreTooNewError(StoreError):
