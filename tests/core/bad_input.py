@@ -327,7 +327,7 @@ TABLE: Final = [
     Row("update_params that are none", lambda s: s.pay.launch(update_params=5), KapustaValueError,
         ("update_params=5 is no mapping", "Write {")),
     Row("two tasks of one name", lambda s: s.kapusta.register_task(ring, name="pay"), DuplicateTaskError,
-        ("Two tasks go by the name 'pay'", "bad_input.pay (task 'pay')", "bad_input.ring (task 'pay')", "with name=")),
+        ("Two tasks go by the name 'pay'", "bad_input.pay (task 'pay', ", "bad_input.ring (task 'pay', ", "bad_input.py:", "with name=")),
     Row("two tasks of one name, by alias", lambda s: s.kapusta.register_task(ring, name="new", aliases=["pay"]), DuplicateTaskError,
         ("Two tasks go by the name 'pay'", "drop it from aliases=")),
     Row("a name that is none", lambda s: s.kapusta.register_task(pay, name=5), KapustaValueError,  # type: ignore[call-overload]  # the mistake

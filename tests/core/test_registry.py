@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,10 +71,24 @@ def test_a_name_that_is_taken_is_refused_and_changes_nothing(
         registry.add(new)
 
     assert caught.value.name == name
-    assert f"{__name__}.first (task 'a')" in str(caught.value)
-    assert f"{__name__}.second (task '{new.name}')" in str(caught.value)
+    for function, task in [(first, "a"), (second, new.name)]:
+        line = function.__code__.co_firstlineno
+        assert f"{__name__}.{function.__name__} (task '{task}', {__file__}:{line})" in str(caught.value)
     assert list(registry) == [there]
     assert registry.names == {there.name, *there.aliases}
+
+
+def test_a_function_that_is_wrapped_is_shown_where_it_is_written() -> None:
+    """Not where its decorator is; and what has no line of its own is named without one."""
+    wrapped = functools.wraps(first)(lambda: None)
+    registry = Registry(Codecs())
+    registry.add(spec("a", function=wrapped))
+
+    with pytest.raises(DuplicateTaskError) as caught:
+        registry.add(spec("a", function=functools.partial(second)))
+
+    assert caught.value.first == f"{__name__}.first (task 'a', {__file__}:{first.__code__.co_firstlineno})"
+    assert caught.value.second.endswith("(task 'a')")
 
 
 @pytest.mark.parametrize("confused", [spec("a", "a"), spec("a", "b", "b")])

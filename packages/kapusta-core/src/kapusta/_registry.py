@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -70,4 +71,6 @@ class Registry:
 
 def _place(spec: TaskSpec) -> str:
     function = spec.function
-    return f"{module_of(function)}.{getattr(function, '__qualname__', function)} (task '{spec.name}')"
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    line = f", {code.co_filename}:{code.co_firstlineno}" if code else ""
+    return f"{module_of(function)}.{getattr(function, '__qualname__', function)} (task '{spec.name}'{line})"
