@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
-from kapusta import ArgumentError, PayloadTooLargeError
+from kapusta import ArgumentError, KapustaValueError, PayloadTooLargeError
 from tests.core.bad_input import BOTH, LIMIT, Row
 
 
 def many(calls: Any) -> Any:
     """Launch these."""
     return lambda scene: scene.pay.launch_many(calls)
+
+
+def ids() -> Iterator[Row]:
+    """Wherever an id is taken, what is none."""
+    wrong: list[Any] = [None, "x", "7", True, 7.0, [7]]
+    for value in wrong:
+        words = (f"task_id={value!r} is no task id", "Give the number that launch() answered")
+        yield Row(f"handle({value!r})", lambda s, it=value: s.kapusta.handle(it), KapustaValueError, words)  # type: ignore[misc]  # bound now
+        yield Row(
+            f"get_task_status({value!r})",
+            lambda s, it=value: s.kapusta.get_task_status(it),
+            KapustaValueError,
+            words,
+        )  # type: ignore[misc]  # bound now
+        yield Row(
+            f"get_task_result({value!r})",
+            lambda s, it=value: s.kapusta.get_task_result(it),
+            KapustaValueError,
+            words,
+        )  # type: ignore[misc]  # bound now
 
 
 CALLS: Final = ("Task 'pay' was not launched", 'Write [{"order_id": 7}, {"order_id": 8}]')
@@ -29,4 +50,13 @@ TABLE: Final = [
     Row("many that are one", many({"amount": 7}), ArgumentError, ("was not launched: the arguments: of type dict, where a list of mappings should be", *CALLS)),
     Row("many that are none", many(7), ArgumentError, ("was not launched: the arguments: of type int, where a list of mappings should be", *CALLS)),
     Row("many that are text", many("seven"), ArgumentError, ("was not launched: the arguments: of type str, where a list of mappings should be", *CALLS)),
+    Row("a task of no function", lambda s: s.kapusta.register_task(5), KapustaValueError,  # type: ignore[call-overload]  # the mistake
+        ("func=5 is no function", "Give a function, with `def` or `async def`")),
+    Row("a task of no function, with a name", lambda s: s.kapusta.register_task(None, name="new"), KapustaValueError,  # type: ignore[call-overload]  # the mistake
+        ("func=None is no function",)),
+    Row("a task of no function, by the decorator", lambda s: s.kapusta.task()("pay"), KapustaValueError,  # type: ignore[call-overload]  # the mistake
+        ("func='pay' is no function",)),
+    Row("a task of a task", lambda s: s.kapusta.register_task(s.pay), KapustaValueError,
+        ("func=<Task 'pay' (sync)> is a task already", "Register its function, task.func, under another name=")),
+    *ids(),
 ]  # fmt: skip

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
 from ._backoff import Backoff
 from ._durations import as_timedelta
 from ._enums import TaskStatus
-from ._errors import ResultNotStoredError, TaskFailedError, TaskNotFinishedError, TaskNotFoundError
+from ._errors import (
+    KapustaValueError,
+    ResultNotStoredError,
+    TaskFailedError,
+    TaskNotFinishedError,
+    TaskNotFoundError,
+)
 from ._futures import resolve
 from ._options import Policy
 from ._outcomes import cancelled, retried
@@ -21,6 +27,22 @@ from .types import Duration, TaskId
 R_co = TypeVar("R_co", covariant=True)
 
 _LOOK_AGAIN: Final = Backoff(initial=timedelta(milliseconds=50), maximum=timedelta(seconds=1), jitter=False)
+
+
+def as_task_id(value: object) -> TaskId:
+    """*value*, if it is a whole number.
+
+    Raises:
+        KapustaValueError: it is not; text is none either, nor is a truth value.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise KapustaValueError(
+            option="task_id",
+            value=value,
+            problem="is no task id",
+            remedy="Give the number that launch() answered; of its text int() makes the number again.",
+        )
+    return int(value)
 
 
 class TaskClient:
@@ -38,7 +60,7 @@ class TaskClient:
 
     async def find(self, task_id: TaskId) -> StoredTask | None:
         """The task as it is stored; ``None`` if there is none."""
-        number = int(task_id)
+        number = as_task_id(task_id)
         if not 0 < number <= MAX_ID:
             return None  # no store can have it, and some cannot even be asked
         found = await self._store.ask(TaskQuery(ids=frozenset({number}), limit=1))

@@ -16,7 +16,7 @@ from ._crud import BaseCRUD
 from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
 from ._errors import KapustaValueError, StillStartedError, StoreUnavailableError
-from ._handle import TaskClient, TaskHandle
+from ._handle import TaskClient, TaskHandle, as_task_id
 from ._launcher import Launcher
 from ._naming import importable, stored_name
 from ._opening import opened
@@ -27,7 +27,7 @@ from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec, is_async_function
 from ._store import Store
-from ._task import AsyncTask, SyncTask, Task, TaskDecorator
+from ._task import AsyncTask, SyncTask, Task, TaskDecorator, check_function
 from ._worker import Worker, WorkerSettings
 from ._worker._finishing import finisher_of
 from .types import Duration, TaskId
@@ -178,6 +178,7 @@ class Kapusta:
             DuplicateTaskError: another task has this name.
             TaskSignatureError: the function cannot be launched.
         """
+        check_function(func)
         given_name = options.get("name")
         name = stored_name(func) if given_name is None else as_name("name", given_name)
         is_async = is_async_function(func)
@@ -337,7 +338,7 @@ class Kapusta:
 
     def handle(self, task_id: TaskId) -> TaskHandle[Any]:
         """A handle for an id from elsewhere."""
-        return TaskHandle(task_id, self._client)
+        return TaskHandle(as_task_id(task_id), self._client)
 
     async def get_task_status(self, task_id: TaskId) -> TaskStatus | None:
         """Where a task stands; ``None`` if there is none with this id."""

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, Unpack, cas
 import msgspec
 
 from ._enums import TaskExecutionMode
+from ._errors import KapustaValueError
 from ._handle import TaskHandle
 from ._launcher import Launcher
 from ._naming import import_path
@@ -158,3 +159,20 @@ class TaskDecorator(Protocol):
 
     @overload
     def __call__(self, func: Callable[P, R], /) -> SyncTask[P, R]: ...
+
+
+def check_function(func: object) -> None:
+    """Refuse what no task can be made of.
+
+    Raises:
+        KapustaValueError: it cannot be called, or is a task.
+    """
+    if isinstance(func, Task):
+        problem = "is a task already"
+        remedy = "Register its function, task.func, under another name=."
+    elif not callable(func):
+        problem = "is no function"
+        remedy = "Give a function, with `def` or `async def`."
+    else:
+        return
+    raise KapustaValueError(option="func", value=func, problem=problem, remedy=remedy)
