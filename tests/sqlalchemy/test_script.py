@@ -22,6 +22,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta_sqlalchemy import AlchemyCRUD, _migrate, metadata
 from kapusta_sqlalchemy.__main__ import main
+from kapusta_sqlalchemy._tables import PREFIX, build_tables
 from tests.servers.mariadb import connect
 from tests.sqlalchemy.records import claim, new, settled
 
@@ -259,3 +260,12 @@ def test_what_the_database_refuses_is_said_in_words(
     assert refusal in said
     assert said.endswith(". Check what --schema and --table-prefix name.\n")
     assert said.count("\n") == 1
+
+
+def test_the_help_names_the_table_that_knows_the_revision(capsys: pytest.CaptureFixture[str]) -> None:
+    """As it is in the database, with the prefix that tables have unless another is given."""
+    with pytest.raises(SystemExit):
+        main(["upgrade", "--help"])
+
+    said = capsys.readouterr().out.split()
+    assert [word for word in said if "alembic" in word] == [build_tables(PREFIX, None).version.name]

@@ -32,8 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
         "--from",
         dest="start",
         metavar="REVISION",
-        help="with --sql: the revision that the store has, which its table alembic_version names; without, the "
-        "script is for a database that has no store",
+        help=f"with --sql: the revision that the store has, which its table {PREFIX}alembic_version names; without, "
+        "the script is for a database that has no store",
     )
     options = parser.parse_args(arguments)
     if options.start is not None and not options.sql:
