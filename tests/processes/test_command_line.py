@@ -54,8 +54,8 @@ def run(*words: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[s
         ("crew:", "'crew:' is not of the form package.module:kapusta."),
         ("nowhere:kapusta", "'nowhere:kapusta' cannot be loaded: No module named 'nowhere'."),
         ("crew:tomato", "'crew:tomato' cannot be loaded: module 'crew' has no attribute 'tomato'."),
-        ("crew:not_one", "'crew:not_one' is a str, not a Kapusta."),
-        ("crew:Kapusta", "'crew:Kapusta' is a type, not a Kapusta."),
+        ("crew:not_one", "'crew:not_one' is of type str, not a Kapusta."),
+        ("crew:Kapusta", "'crew:Kapusta' is a class, not a Kapusta."),
     ],
 )
 def test_a_target_that_is_no_kapusta_is_refused_in_words(target: str, sentence: str) -> None:

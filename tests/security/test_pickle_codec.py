@@ -90,9 +90,9 @@ def test_a_secret_is_changed_without_losing_what_is_stored() -> None:
         ("", "has 0 bytes"),
         ([], "is empty"),
         ([SECRET, "hunter2"], "has 7 bytes"),
-        ([SECRET, 7], "has a int where text or bytes should be"),
-        (None, "has a NoneType where"),
-        (42, "has a int where"),
+        ([SECRET, 7], "has a value of type int where text or bytes should be"),
+        (None, "has a value of type NoneType where"),
+        (42, "has a value of type int where"),
     ],
 )
 def test_a_secret_that_is_none_is_refused(secret: Any, words: str) -> None:

@@ -34,8 +34,8 @@ from tests.sqlalchemy.records import new
         ("sqlite:////no/such/folder/tasks.db", "the folder /no/such/folder, which does not exist", "Create"),
         (f"sqlite:///{Path(__file__).parent}", "a folder", "Name a file"),
         (f"sqlite:///{__file__}", "not a SQLite database", "Name another file"),
-        (42, "is a int, not text", "sqlite+aiosqlite:///"),
-        (None, "is a NoneType, not text", "sqlite+aiosqlite:///"),
+        (42, "is of type int, not text", "sqlite+aiosqlite:///"),
+        (None, "is of type NoneType, not text", "sqlite+aiosqlite:///"),
     ],
 )
 async def test_an_address_that_leads_nowhere_is_refused_at_startup(

@@ -235,7 +235,7 @@ async def test_what_is_no_transaction_is_refused(kapusta: Kapusta, engine: Async
     task = kapusta.register_task(lambda: 42, name="ship")
     await kapusta.startup()
 
-    with pytest.raises(TransactionError, match="it is a AsyncEngine"):
+    with pytest.raises(TransactionError, match="it is of type AsyncEngine"):
         await task.with_options(transaction=engine).launch()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +36,16 @@ def hashed(tree: ast.AST) -> Iterator[int]:
             yield node.lineno
 
 
+def articled(tree: ast.AST) -> Iterator[int]:
+    """The lines of messages that put an article before the name of a type, which may be an `int` or a `str`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            for before, value in itertools.pairwise(node.values):
+                article = isinstance(before, ast.Constant) and re.search(r"\b[Aa]n? '?$", str(before.value))
+                if article and "__name__" in ast.unparse(value):
+                    yield node.lineno
+
+
 def test_no_asyncio_task_is_made_and_forgotten() -> None:
     """The event loop itself keeps none alive: what is not held may be collected while it waits."""
     assert [shown(path, line) for path in FILES for line in dropped(parsed(path))] == []
@@ -59,6 +71,11 @@ def test_a_forgotten_task_is_found(source: str, expected: int) -> None:
     assert len(list(dropped(ast.parse(source)))) == expected
 
 
+def test_no_message_puts_an_article_before_the_name_of_a_type() -> None:
+    """Which one is right depends on the name: "of type int" is right for all."""
+    assert [shown(path, line) for path in FILES for line in articled(parsed(path))] == []
+
+
 @pytest.mark.parametrize(
     ("source", "expected"),
     [
@@ -70,6 +87,20 @@ def test_a_forgotten_task_is_found(source: str, expected: int) -> None:
 def test_a_hash_is_found(source: str, expected: int) -> None:
     """Likewise."""
     assert len(list(hashed(ast.parse(source)))) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("f'is a {type(it).__name__}, no text'", 1),
+        ("f'is an {kind.__name__}'", 1),
+        ("f'is of type {type(it).__name__}'", 0),
+        ("f'a {number}'", 0),
+    ],
+)
+def test_an_article_is_found(source: str, expected: int) -> None:
+    """Likewise."""
+    assert len(list(articled(ast.parse(source)))) == expected
 
 
 def test_the_rules_look_at_all_sources() -> None:

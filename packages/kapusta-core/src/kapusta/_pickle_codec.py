@@ -125,7 +125,7 @@ def _signature(secret: bytes, body: bytes, label: Label) -> bytes:
 
 def _key(secret: object) -> bytes:
     if not isinstance(secret, (str, bytes)):
-        raise _bad_secret(f"has a {type(secret).__name__} where text or bytes should be")
+        raise _bad_secret(f"has a value of type {type(secret).__name__} where text or bytes should be")
     key = secret if isinstance(secret, bytes) else secret.encode(errors="surrogatepass")
     if len(key) < LEAST_SECRET_BYTES:
         raise _bad_secret(f"has {len(key)} bytes, and needs {LEAST_SECRET_BYTES} or more")

@@ -39,7 +39,7 @@ def load(target: str) -> Kapusta:
         sys.path.insert(0, here)
     try:
         with importing_user_code(module):
-            found = reduce(getattr, attribute.split("."), importlib.import_module(module))
+            found: object = reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as problem:
         raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
     except MissingMainGuardError as problem:
@@ -52,7 +52,8 @@ def load(target: str) -> Kapusta:
         does = f"cannot be loaded: importing '{module}' raised {type(problem).__name__}: {problem}"
         raise TargetError(target=target, problem=does) from problem
     if not isinstance(found, Kapusta):
-        raise TargetError(target=target, problem=f"is a {type(found).__name__}, not a Kapusta")
+        kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
+        raise TargetError(target=target, problem=f"is {kind}, not a Kapusta")
     return found
 
 

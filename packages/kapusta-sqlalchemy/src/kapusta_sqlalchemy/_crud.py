@@ -260,7 +260,7 @@ def url_of(address: object) -> URL:
             remedy="Give an AsyncEngine, made by sqlalchemy.ext.asyncio.create_async_engine(), or the URL alone.",
         )
     raise StoreUrlError(
-        url=repr(address), problem=f"is a {type(address).__name__}, not text", remedy=_EXAMPLE
+        url=repr(address), problem=f"is of type {type(address).__name__}, not text", remedy=_EXAMPLE
     )
 
 
