@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from kapusta import ArgumentError, KapustaValueError, PayloadTooLargeError
+from kapusta import ArgumentError, Kapusta, KapustaValueError, PayloadTooLargeError
 from tests.core.bad_input import BOTH, LIMIT, Row
 
 
@@ -59,4 +59,18 @@ TABLE: Final = [
     Row("a task of a task", lambda s: s.kapusta.register_task(s.pay), KapustaValueError,
         ("func=<Task 'pay' (sync)> is a task already", "Register its function, task.func, under another name=")),
     *ids(),
+    Row("a logger that is none", lambda s: Kapusta(s.crud, logger="shop"), KapustaValueError,  # type: ignore[arg-type]  # the mistake
+        ("logger='shop' is no logger", 'logging.getLogger("shop")')),
+    Row("a logger that is empty", lambda s: Kapusta(s.crud, logger=""), KapustaValueError,  # type: ignore[arg-type]  # the mistake
+        ("logger='' is no logger",)),
+    Row("an environment that is none", lambda s: Kapusta(s.crud, process_environment=["A=secret"]), KapustaValueError,  # type: ignore[arg-type]  # the mistake
+        ("process_environment=<class 'list'> is no mapping", 'Write {"LANG": "C"}')),
+    Row("an environment of numbers", lambda s: Kapusta(s.crud, process_environment={"A": 1}), KapustaValueError,  # type: ignore[dict-item]  # the mistake
+        ("process_environment['A']=<class 'int'> is no text", 'Write {"LANG": "C"}')),
+    Row("an environment of names that are none", lambda s: Kapusta(s.crud, process_environment={7: "secret"}), KapustaValueError,  # type: ignore[dict-item]  # the mistake
+        ("process_environment[7]=", "has no name that a variable can have")),
+    Row("an environment with a sign in a name", lambda s: Kapusta(s.crud, process_environment={"A=B": "secret"}), KapustaValueError,
+        ("process_environment['A=B']=<class 'str'> has no name that a variable can have",)),
+    Row("an environment with NUL", lambda s: Kapusta(s.crud, process_environment={"A": "secret\0"}), KapustaValueError,
+        ("process_environment['A']=<class 'str'> holds NUL",)),
 ]  # fmt: skip

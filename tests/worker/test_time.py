@@ -66,3 +66,25 @@ async def test_time_that_a_task_waits_for_its_retry_is_not_spent(
     assert early == 1
     assert len(attempts) == 2
     assert attempts[1] - attempts[0] == pytest.approx(600, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("duration", "words"),
+    [
+        ({"seconds": -1}, r"\(seconds=-1\) goes back, and time cannot. Give a duration of zero or more"),
+        ({"hours": 1, "minutes": -61}, r"\(hours=1, minutes=-61\) goes back"),
+    ],
+)
+async def test_time_does_not_go_back(duration: dict[str, float], words: str) -> None:
+    """A slip of the sign is told, and does not pass for a test in which nothing happened."""
+    clock = ManualClock()
+
+    with pytest.raises(ValueError, match=f"advance{words}"):
+        await clock.advance(**duration)
+    with pytest.raises(ValueError, match=f"shift{words}"):
+        clock.shift(**duration)
+
+    assert clock.monotonic() == 0
+    await clock.advance(hours=1, minutes=-59)
+    await clock.advance()
+    assert clock.monotonic() == 60

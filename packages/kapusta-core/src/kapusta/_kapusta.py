@@ -27,6 +27,7 @@ from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec, is_async_function
 from ._store import Store
+from ._surroundings import as_environment, as_logger
 from ._task import AsyncTask, SyncTask, Task, TaskDecorator, check_function
 from ._worker import Worker, WorkerSettings
 from ._worker._finishing import finisher_of
@@ -93,7 +94,7 @@ class Kapusta:
         process_environment: Mapping[str, str] | None = None,
         codec: PickleCodec | None = None,
     ) -> None:
-        self.logger = logger or logging.getLogger("kapusta")
+        self.logger = as_logger(logger)
         self._defaults = make_policy(
             {
                 "overdue_time": as_optional_timedelta(
@@ -119,7 +120,7 @@ class Kapusta:
             if max_processes is None
             else as_count("max_processes", max_processes, least=1),
             max_result_bytes=as_count("max_payload_bytes", max_payload_bytes, least=1),
-            process_environment=process_environment,
+            process_environment=as_environment(process_environment),
         )
         settings = self._settings
         self._codecs = codecs_with(codec)

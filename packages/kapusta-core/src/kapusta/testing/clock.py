@@ -8,7 +8,7 @@ import asyncio.queues
 import heapq
 import itertools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar, Token
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -85,6 +85,14 @@ def _innermost_file(task: asyncio.Task[Any]) -> str:
     return file
 
 
+def _seconds(move: str, duration: Mapping[str, float]) -> float:
+    seconds = timedelta(**duration).total_seconds()
+    if seconds < 0:
+        said = ", ".join(f"{unit}={number}" for unit, number in duration.items())
+        raise ValueError(f"{move}({said}) goes back, and time cannot. Give a duration of zero or more")
+    return seconds
+
+
 class ManualClock(Clock):
     """A clock that stands still until a test moves it; may be used from any thread, under its own lock.
 
@@ -146,17 +154,22 @@ class ManualClock(Clock):
         return _Busy(self._begin, self._end, what, body)
 
     def shift(self, **duration: float) -> None:
-        """Jump by a duration (the keywords of ``timedelta``), passing over all that waited on the way."""
+        """Jump by a duration (the keywords of ``timedelta``), passing over all that waited on the way.
+
+        Raises:
+            ValueError: the duration is negative.
+        """
         with self._lock:
-            self._move_to(self._elapsed + timedelta(**duration).total_seconds())
+            self._move_to(self._elapsed + _seconds("shift", duration))
 
     async def advance(self, **duration: float) -> None:
         """Move on by a duration (the keywords of ``timedelta``), from event to event.
 
         Raises:
+            ValueError: the duration is negative.
             StillBusyError: something real did not come to an end within five seconds.
         """
-        target = self._elapsed + timedelta(**duration).total_seconds()
+        target = self._elapsed + _seconds("advance", duration)
         await self.settle()
         while (moment := self._next_moment()) is not None and moment <= target:
             self._move_to(moment)
