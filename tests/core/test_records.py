@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from kapusta import Kapusta
 from kapusta.backend import (
     MAX_ID,
     MAX_PRIORITY,
@@ -47,6 +49,28 @@ def new(**fields: object) -> NewTask:
         (lambda: Change(id=1, run=1, guard=Guard.resting, status=TaskStatus.started), "only a claim"),
         (lambda: TaskQuery(guards=frozenset({Guard.holder})), "holder"),
         (lambda: TaskQuery(finished_before=datetime(2030, 1, 1)), "naive"),  # noqa: DTZ001 - likewise
+        (
+            lambda: TaskQuery(statuses={"done"}),
+            "holds 'done', which is no status. Choose of: pending, started, ",
+        ),  # type: ignore[arg-type]  # that is the case
+        (
+            lambda: TaskQuery(guards=["idle"]),
+            "holds 'idle', which is no guard. Choose of: expired, overdue, ",
+        ),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(guards=["holder"]), "cannot ask for holder"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(ids={"7"}), "holds '7', which is no id. Give whole numbers"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(ids={True}), "holds True, which is no id"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(names=[7]), "holds 7, which is no name. Give text"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(queues={b"default"}), "holds b'default', which is no queue. Give text"),  # type: ignore[arg-type]  # likewise
+        (
+            lambda: TaskQuery(names="work"),
+            r"\(names='work'\) is no set. Give one, also where it holds one thing only",
+        ),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(statuses=TaskStatus.held), "is no set"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(ids=7), r"\(ids=7\) is no set"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(limit=-1), r"\(limit=-1\) is no count. Give a whole number, 0 or more"),
+        (lambda: TaskQuery(limit="5"), r"\(limit='5'\) is no count"),  # type: ignore[arg-type]  # likewise
+        (lambda: TaskQuery(after_id=-1), r"\(after_id=-1\) is no count"),
     ],
 )
 def test_nonsense_is_refused(make: Callable[[], object], words: str) -> None:
@@ -68,3 +92,30 @@ def test_the_text_of_a_change_can_be_kept_anywhere() -> None:
     )
 
     assert (change.error, change.reason) == ("é\\x00\\ud800\n", "fine")
+
+
+@pytest.mark.parametrize("kind", [frozenset, set, list, tuple, iter])
+def test_whatever_a_query_is_given_it_holds_frozen_sets_of_the_types_it_names(
+    kind: Callable[[list[object]], Any],
+) -> None:
+    """So that a plain word, a list or a handle finds in each store what it finds in the others."""
+    handle = Kapusta("memory://").handle(7)
+
+    query = TaskQuery(
+        ids=kind([handle, 8]),
+        statuses=kind(["pending", TaskStatus.held]),
+        names=kind(["work"]),
+        queues=kind(["default"]),
+        guards=kind(["expired"]),
+    )
+
+    assert query == TaskQuery(
+        ids=frozenset({7, 8}),
+        statuses=frozenset({TaskStatus.pending, TaskStatus.held}),
+        names=frozenset({"work"}),
+        queues=frozenset({"default"}),
+        guards=frozenset({Guard.expired}),
+    )
+    sets = (query.ids, query.statuses, query.names, query.queues, query.guards)
+    assert {type(each) for each in sets} == {frozenset}
+    assert {type(each) for some in sets for each in some or ()} == {int, TaskStatus, str, Guard}

@@ -21,8 +21,8 @@ from ._operations import (
     RenewAnswer,
     Renewed,
     RenewRequest,
-    TaskQuery,
 )
+from ._query import TaskQuery
 from ._record import Record, from_json, to_json
 from ._tasks import (
     MAX_ID,

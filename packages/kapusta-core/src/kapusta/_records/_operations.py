@@ -207,32 +207,6 @@ class Renewed(Record, frozen=True, kw_only=True):
     cancel_requested: bool = False
 
 
-class TaskQuery(Record, frozen=True, kw_only=True):
-    """Which tasks to find; all that is given must hold, in id order.
-
-    Attributes:
-        guards: at least one of these holds (of ``expired``, ``overdue``, ``resting``, ``running``).
-        finished_before: it reached a final status before this.
-        after_id: only ids greater than this.
-        limit: at most so many.
-    """
-
-    ids: frozenset[int] | None = None
-    statuses: frozenset[TaskStatus] | None = None
-    names: frozenset[str] | None = None
-    queues: frozenset[str] | None = None
-    guards: frozenset[Guard] | None = None
-    finished_before: datetime | None = None
-    after_id: int = 0
-    limit: int = 100
-
-    def __post_init__(self) -> None:
-        if self.guards is not None and Guard.holder in self.guards:
-            raise ValueError("TaskQuery(guards=...) cannot ask for holder: a query has no worker")
-        if self.finished_before is not None and self.finished_before.tzinfo is None:
-            raise ValueError(f"TaskQuery(finished_before={self.finished_before}) is naive")
-
-
 class Capabilities(Record, frozen=True, kw_only=True):
     """Facts about a backend, which laws and core ask for instead of its name.
 
