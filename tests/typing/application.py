@@ -38,6 +38,8 @@ kapusta = Kapusta(
     default_timeout=60,
 )
 by_url = Kapusta("memory://")
+assert_type(Backoff(initial=2, maximum=60.5, factor=3).initial, timedelta)
+assert_type(Backoff(initial=timedelta(seconds=1), maximum=60, jitter=False).maximum, timedelta)
 on_an_engine = Kapusta(crud=AlchemyCRUD(create_async_engine("sqlite+aiosqlite:///tasks.db"), migrate=False))
 to_the_last_option = Kapusta(
     MemoryCRUD(),

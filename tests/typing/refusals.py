@@ -15,6 +15,8 @@ Kapusta()  # type: ignore[call-arg]  # a store is needed
 Kapusta("memory://", None, 300, None, 0, 60, 5)  # type: ignore[call-arg]  # the rest by keyword only
 Kapusta("memory://", retries=5)  # type: ignore[call-arg]  # no such option
 Backoff(initial=timedelta(1), growth=2)  # type: ignore[call-arg]  # no such field
+Backoff(initial="2")  # type: ignore[arg-type]  # a duration is no text
+Backoff(timedelta(1))  # type: ignore[call-arg]  # by keyword only
 
 
 @kapusta.task()

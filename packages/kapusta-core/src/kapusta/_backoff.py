@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -30,6 +31,17 @@ class Backoff(msgspec.Struct, frozen=True, kw_only=True):
     maximum: timedelta = timedelta(minutes=5)
     factor: float = 2.0
     jitter: bool = True
+
+    if TYPE_CHECKING:  # what is given may be seconds; what is kept is a timedelta
+
+        def __init__(
+            self,
+            *,
+            initial: Duration = ...,
+            maximum: Duration = ...,
+            factor: float = ...,
+            jitter: bool = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         # msgspec runs this on decoding too, where a duration is a timedelta already.
