@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
 import pytest
 
 import kapusta
+import kapusta.crud
 import kapusta.testing
 from kapusta import Backoff, Kapusta, Task, TaskHandle
 from kapusta._options import LaunchOptions, RegistrationOptions
+from kapusta._plugins import NAMES
 
 PROGRAMS: Final = [
     ast.parse(path.read_text())
@@ -45,3 +49,12 @@ def test_every_option_is_in_a_program_that_is_type_checked() -> None:
     constructor = set(Kapusta.__init__.__annotations__) - {"return"}
 
     assert (options | constructor | set(Backoff.__struct_fields__)) - KEYWORDS == set()
+
+
+@pytest.mark.parametrize("door", [kapusta, kapusta.crud])
+def test_a_type_checker_knows_each_name_that_core_knows_a_distribution_of(door: ModuleType) -> None:
+    """`from kapusta import AlchemyCRUD` is as right to it as it is at run time; a name more or less is neither."""
+    nodes = ast.walk(ast.parse(inspect.getsource(door)))
+    declared = [ast.unparse(node.target) for node in nodes if isinstance(node, ast.AnnAssign)]
+
+    assert declared == list(NAMES)

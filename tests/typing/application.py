@@ -11,6 +11,7 @@ from typing import Any, assert_type
 
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 
+from kapusta import AlchemyCRUD as ByName  # the type checker knows what it makes, and not with which options
 from kapusta import (
     Backoff,
     BaseCRUD,
@@ -24,6 +25,8 @@ from kapusta import (
     TaskId,
     TaskStatus,
 )
+from kapusta import MemoryCRUD as MemoryByName
+from kapusta.crud import AlchemyCRUD as ByOldName
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 
@@ -38,6 +41,10 @@ kapusta = Kapusta(
     default_timeout=60,
 )
 by_url = Kapusta("memory://")
+by_name = Kapusta(crud=ByName("sqlite+aiosqlite:///tasks.db"))
+assert_type(
+    (ByName("sqlite:///a"), ByOldName("sqlite:///a"), MemoryByName()), tuple[BaseCRUD, BaseCRUD, BaseCRUD]
+)
 assert_type(Backoff(initial=2, maximum=60.5, factor=3).initial, timedelta)
 assert_type(Backoff(initial=timedelta(seconds=1), maximum=60, jitter=False).maximum, timedelta)
 on_an_engine = Kapusta(crud=AlchemyCRUD(create_async_engine("sqlite+aiosqlite:///tasks.db"), migrate=False))

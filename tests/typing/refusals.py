@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import assert_type
 
+from kapusta import AlchemyCrud as Misspelt  # type: ignore[attr-defined]  # no such name
 from kapusta import Backoff, Kapusta, TaskHandle
 
 kapusta = Kapusta(
@@ -15,6 +16,7 @@ Kapusta()  # type: ignore[call-arg]  # a store is needed
 Kapusta("memory://", None, 300, None, 0, 60, 5)  # type: ignore[call-arg]  # the rest by keyword only
 Kapusta("memory://", retries=5)  # type: ignore[call-arg]  # no such option
 Backoff(initial=timedelta(1), growth=2)  # type: ignore[call-arg]  # no such field
+Misspelt("memory://")
 Backoff(initial="2")  # type: ignore[arg-type]  # a duration is no text
 Backoff(timedelta(1))  # type: ignore[call-arg]  # by keyword only
 

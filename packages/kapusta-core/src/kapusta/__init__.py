@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
@@ -102,7 +103,10 @@ __all__ = [
     "UnknownOptionError",
 ]
 
-if not TYPE_CHECKING:  # typed code imports a backend from its own package
+if TYPE_CHECKING:  # what a plugin exports, as far as it is known here; its own package knows its options
+    AlchemyCRUD: Callable[..., BaseCRUD]
+    MemoryCRUD: Callable[..., BaseCRUD]
+else:
 
     def __getattr__(name: str) -> Any:
         """A backend that an installed plugin exports: ``from kapusta import AlchemyCRUD``."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ._crud import BaseCRUD
 
 __all__ = ["BaseCRUD"]
 
-if not TYPE_CHECKING:  # typed code imports a backend from its own package
+if TYPE_CHECKING:  # what a plugin exports, as far as it is known here; its own package knows its options
+    AlchemyCRUD: Callable[..., BaseCRUD]
+    MemoryCRUD: Callable[..., BaseCRUD]
+else:
 
     def __getattr__(name: str) -> Any:
         """``from kapusta.crud import AlchemyCRUD``, when a plugin exports it."""
