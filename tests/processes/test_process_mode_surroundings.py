@@ -187,6 +187,21 @@ async def test_a_timeout_counts_from_where_the_body_begins(tmp_path: Path) -> No
     assert {task.result for task in ended} == {ended[0].result}
 
 
+async def test_a_deadline_that_comes_while_the_body_is_imported_is_kept(tmp_path: Path) -> None:
+    """The body begins before it or not at all, however long its import takes; the next one runs as ever."""
+    slow = {**os.environ, "FALL": "slow"}  # it takes 1.2 s to import
+    async with lab(tmp_path, max_processes=1, lease=2, process_environment=slow) as here:
+        note = here.task(falls.note)
+        late = await note.with_options(overdue_time=1).launch(folder=str(tmp_path))
+        ended = await here.end_of(late)
+        in_time = await note.with_options(overdue_time=60).launch(folder=str(tmp_path))
+        child = await in_time.result(timeout=30)
+
+    assert ended.status is TaskStatus.overdue
+    assert (ended.failures, ended.crashes, ended.interruptions) == (0, 0, 0)
+    assert [int(pid) for pid, _ in here.notes("begun")] == [child]
+
+
 async def test_a_shutdown_without_grace_stops_the_body_and_ends_its_child(tmp_path: Path) -> None:
     """With `grace=0` a body is interrupted, which costs its task nothing, and its process is gone."""
     async with lab(tmp_path) as here:

@@ -6,6 +6,8 @@ import ctypes
 import os
 import time
 
+from tests.processes.programs import bodies
+
 FALL = os.environ.get("FALL", "")
 
 if FALL == "ImportError":
@@ -30,4 +32,10 @@ def body(folder: str) -> str:
 def nap(seconds: float) -> int:
     """Take a while, and tell which process this is."""
     time.sleep(seconds)
+    return os.getpid()
+
+
+def note(folder: str) -> int:
+    """Leave a note, and tell which process this is."""
+    bodies.note(folder, "begun")
     return os.getpid()

@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from ._arguments import Arguments
+from ._clock import SystemClock
 from ._codec import Codecs
 from ._errors import UnreadablePayloadError
 from ._executors._attempt import ResultEncoder
@@ -72,6 +73,8 @@ def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: 
         return Answer(unreadable=encodable(str(problem)))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
         return Answer(raised=describe(error))
+    if job.latest is not None and SystemClock().monotonic() >= job.latest:
+        return Answer(late=True)
     _say(channel, Answer(begun=True))
     try:
         value = function(*args, **kwargs)

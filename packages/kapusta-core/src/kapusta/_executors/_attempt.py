@@ -32,6 +32,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         payload: the encoded arguments, for a body that runs elsewhere.
         codec: the name of what encoded them.
+        latest: when, on the monotonic scale, its deadline comes; ``None``: it has none.
         timeout: how long it may take.
         encode: makes the stored result of what the function returns.
     """
@@ -44,6 +45,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     payload: bytes
     codec: str
     importable: ImportPath | None
+    latest: float | None
     timeout: timedelta | None
     encode: ResultEncoder
 
@@ -88,7 +90,11 @@ class Unreadable(msgspec.Struct, frozen=True):
     problem: str
 
 
-Ended: TypeAlias = Returned | Raised | TimedOut | Died | Stopped | Unreadable
+class Late(msgspec.Struct, frozen=True):
+    """The deadline came before the body could begin, where it was to run; nothing of it has happened."""
+
+
+Ended: TypeAlias = Returned | Raised | TimedOut | Died | Stopped | Unreadable | Late
 
 
 class Body:

@@ -26,12 +26,18 @@ class Welcome(msgspec.Struct, frozen=True):
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What a child is told for each body: the task's name, where its function is, and the encoded arguments."""
+    """What a child is told for each body: the task's name, where its function is, and the encoded arguments.
+
+    Attributes:
+        latest: from when on, on the machine's monotonic scale, the body may not begin any more; ``None``: it may
+            at any time.
+    """
 
     task: str
     function: ImportPath
     payload: bytes
     codec: str
+    latest: float | None = None
 
 
 class Garbled(msgspec.Struct, frozen=True):
@@ -41,9 +47,14 @@ class Garbled(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a child answers, one field at a time: first that the body begins, if it does, then how it ended."""
+    """What a child answers, one field at a time: first that the body begins, if it does, then how it ended.
+
+    Attributes:
+        late: the body may not begin any more; it has been imported too late.
+    """
 
     begun: bool = False
+    late: bool = False
     returned: Returned | None = None
     raised: str | None = None
     unreadable: str | None = None

@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from .._clock import Clock
+from .._clock import Clock, SystemClock
 from .._futures import resolve
 from .._naming import ImportPath
-from ._attempt import Attempt, Body, Died, Ended, Raised, Stopped, TimedOut, Unreadable, too_long
+from ._attempt import Attempt, Body, Died, Ended, Late, Raised, Stopped, TimedOut, Unreadable, too_long
 from ._children import Child
 from ._messages import Answer, Garbled, Job
 
@@ -50,7 +50,7 @@ class ProcessExecutor:
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         importable = cast("ImportPath", attempt.importable)  # the runner has seen to that
-        job = Job(attempt.name, importable, attempt.payload, attempt.codec)
+        job = Job(attempt.name, importable, attempt.payload, attempt.codec, self._latest(attempt))
         self._busy += 1
         try:
             with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
@@ -91,6 +91,13 @@ class ProcessExecutor:
                 return ended
             reason = ended.reason  # nothing has happened yet: another child may do better
         return Died(f"{reason}; it was the last of {_BEGINNINGS} in a row that ended before its body began")
+
+    def _latest(self, attempt: Attempt) -> float | None:
+        """When the deadline comes by the clock of the child, which is the machine's: the import may take until then."""
+        # Time that a test moves stands still while a child imports.
+        if attempt.latest is None or not self._clock.moves_by_itself:
+            return None
+        return SystemClock().monotonic() + (attempt.latest - self._clock.monotonic())
 
     async def _keep(self, child: Child) -> None:
         if self._closed:
@@ -145,6 +152,8 @@ class _Conversation:
         if answer is None:
             reason = await self._child.death()
             return Died(reason) if self._begun else _NotBegun(reason)
+        if answer.late:
+            return Late()
         if answer.returned is not None:
             return answer.returned
         return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")

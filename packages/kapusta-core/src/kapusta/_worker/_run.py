@@ -18,6 +18,7 @@ from .._executors._attempt import (
     Died,
     Ended,
     Executor,
+    Late,
     Raised,
     ResultEncoder,
     Returned,
@@ -164,17 +165,15 @@ class Runner:
             payload=task.payload,
             codec=task.codec,
             importable=spec.importable,
+            latest=run.latest,
             timeout=run.policy.timeout,
             encode=ResultEncoder(task.name, self._codecs.named(task.codec), self._max_result_bytes),
         )
 
     def _is_late(self, run: Run) -> bool:
         """Whether, by our own clock from before the claim was sent, its lease or its deadline has passed."""
-        waited = self._clock.monotonic() - run.claimed_at
-        deadline = run.task.deadline
-        return waited >= self._lease or (
-            deadline is not None and run.store_now + timedelta(seconds=waited) >= deadline
-        )
+        now = self._clock.monotonic()
+        return now - run.claimed_at >= self._lease or (run.latest is not None and now >= run.latest)
 
     async def _decide(self, run: Run, ended: Ended | Change) -> Change | None:
         """The change that carries out what has become of a run; ``None``: it is abandoned."""
@@ -206,6 +205,8 @@ class Runner:
                 change = crashed(run.task, run.policy, reason)
             case Unreadable(problem):
                 change = unreadable(run.task, run.policy, problem)
+            case Late():
+                change = released(run.task, "its deadline came while it was imported in a child process")
             case Stopped(cause, running):
                 change = None if running is not None else _after_stop(run, cause)
         return change

@@ -38,6 +38,13 @@ class Run:
         self.finished_within = False
         self.living: asyncio.Task[None] | None = None
 
+    @property
+    def latest(self) -> float | None:
+        """When, on the monotonic scale, its deadline comes; rather too early, as the claim was sent before the store's now."""
+        if self.task.deadline is None:
+            return None
+        return self.claimed_at + (self.task.deadline - self.store_now).total_seconds()
+
 
 class Running:
     """The runs of this worker that are not over; written by the worker's loop.
