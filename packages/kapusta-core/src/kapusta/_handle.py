@@ -191,7 +191,8 @@ class TaskHandle(int, Generic[R_co]):
         """Wait until the task has ended, and answer what its function returned.
 
         Args:
-            timeout: how long to wait, in seconds or as a ``timedelta``; ``None``: until it has ended.
+            timeout: how long to wait, in seconds or as a ``timedelta``; ``None``: until it has ended. It passes by
+                the store's clock: with a `ManualClock`, not before the test moves it. 0 does not wait.
 
         Raises:
             TaskFailedError: it ended without a result, or is held; ``error.status`` says which.

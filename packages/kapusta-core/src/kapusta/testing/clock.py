@@ -98,7 +98,8 @@ class ManualClock(Clock):
 
     ``await clock.advance(hours=3)`` goes from event to event: to each moment for which something waits, and
     there lets everything run until nothing can. Bodies in threads and children, calls to a real store and
-    other I/O are awaited in real time.
+    other I/O are awaited in real time. Who moves it must not be who waits for it: in the test itself let first
+    happen what is due, and then ask with ``result(timeout=0)``, which answers or fails at once.
     """
 
     moves_by_itself = False
