@@ -56,8 +56,12 @@ async def test_an_address_that_leads_nowhere_is_refused_at_startup(
     ("address", "shown"),
     [
         ("sqlite+aiosqlite:///tasks.db", "<AlchemyCRUD sqlite+aiosqlite:///tasks.db>"),
-        ("postgresql://u:secret@host/db?password=secret", "<AlchemyCRUD postgresql://u:***@host/db>"),
-        (make_url("mysql://u:secret@host/db"), "<AlchemyCRUD mysql://u:***@host/db>"),
+        (
+            "postgresql://u:secret@host/db?password=secret",
+            "<AlchemyCRUD postgresql://u:***@host/db?password=***>",
+        ),
+        ("sqlite://:@secret@host/db", "<AlchemyCRUD sqlite://:***@host/db>"),
+        (make_url("mysql://u:secret@host/db?password=secret"), "<AlchemyCRUD mysql://u:***@host/db>"),
         ("secret", "<AlchemyCRUD>"),
         (42, "<AlchemyCRUD>"),
     ],

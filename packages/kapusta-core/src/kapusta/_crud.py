@@ -91,7 +91,7 @@ class BaseCRUD(ABC):
         self._clock: Clock = clock or SystemClock()
 
     def __repr__(self) -> str:
-        """What a log says of the store. A backend that has an address adds it, without a password."""
+        """What a log says of the store. A backend that has an address adds it, `masked`."""
         return f"<{type(self).__name__}>"
 
     @property

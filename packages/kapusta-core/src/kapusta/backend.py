@@ -18,6 +18,7 @@ from ._errors import (
     StoreUrlError,
     TransactionError,
 )
+from ._errors._masked import masked
 from ._hookspecs import Backend, hookimpl
 from ._records import (
     MAX_ID,
@@ -94,6 +95,7 @@ __all__ = [
     "WakeKind",
     "from_json",
     "hookimpl",
+    "masked",
     "rules",
     "to_json",
 ]

@@ -32,6 +32,7 @@ from kapusta.backend import (
     StoreUrlError,
     TaskQuery,
     WakeKind,
+    masked,
 )
 
 from ._connections import Connections
@@ -86,8 +87,11 @@ class AlchemyCRUD(BaseCRUD):
             url = url_of(self._address)
         except StoreError:
             return super().__repr__()
-        # The query may hold a password too.
-        return f"<{type(self).__name__} {url.set(query={}).render_as_string(hide_password=True)}>"
+        # What SQLAlchemy has made of a text hides nothing that a slip has put elsewhere than where a password belongs.
+        text = (
+            masked(self._address) if isinstance(self._address, str) else url.set(query={}).render_as_string()
+        )
+        return f"<{type(self).__name__} {text}>"
 
     # --- starting and stopping ----------------------------------------------------------------------
 
