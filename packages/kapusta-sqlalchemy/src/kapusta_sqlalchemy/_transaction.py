@@ -27,7 +27,7 @@ def given(transaction: object) -> Transaction:
     if not isinstance(transaction, (AsyncSession, AsyncConnection, Session, Connection)):
         raise TransactionError(
             transaction=repr(transaction),
-            problem=f"it is a {type(transaction).__name__}",
+            problem=f"it is of type {type(transaction).__name__}",
             remedy="Give an AsyncSession, an AsyncConnection, a Session or a Connection of SQLAlchemy.",
         )
     if isinstance(transaction, (Session, Connection)):
