@@ -8,20 +8,21 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Engine, MetaData, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD, _migrate, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._dialects import _turns
-from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _upgrade
+from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, _create, _upgrade
 from kapusta_sqlalchemy._tables import build_tables
 from tests.servers.mariadb import ask, connect
 from tests.sqlalchemy.records import claim, new, settled
@@ -192,6 +193,34 @@ async def test_the_lock_of_a_migration_dies_with_its_holder(
     crud = AlchemyCRUD(mysql_url)
     await crud.startup()
     await crud.shutdown()
+
+
+def test_who_makes_the_same_store_unseen_makes_it_alone(mysql_url: str, blocking: Engine) -> None:
+    """As on another node of a cluster, which knows nothing of our lock: whenever it comes, there is one store."""
+    tables = build_tables()
+    engine = blocking.execution_options(isolation_level="READ COMMITTED")  # as in a migration
+    begun: list[str] = []
+    for moment in ("DELETE FROM kapusta_alembic_version", "INSERT INTO kapusta_alembic_version"):
+        with engine.connect() as connection:
+            tables.metadata.drop_all(connection)
+
+        def be_faster(
+            ours: Connection, cursor: object, statement: str, *rest: object, at: str = moment
+        ) -> None:
+            if at not in begun and statement.startswith(at):
+                begun.append(at)
+                with engine.begin() as theirs:
+                    _create(theirs, tables)
+
+        event.listen(engine, "before_cursor_execute", be_faster)
+        for _ in range(2):  # a conflict is tried again, by whoever starts
+            with suppress(IntegrityError), engine.begin() as connection:
+                _create(connection, tables)
+        event.remove(engine, "before_cursor_execute", be_faster)
+
+        assert len(ask(mysql_url, "SELECT id FROM kapusta_store")) == 1
+        assert ask(mysql_url, "SELECT version_num FROM kapusta_alembic_version") == [(HEAD,)]
+    assert len(begun) == 2
 
 
 async def test_a_user_without_ddl_rights_works_on_a_migrated_store(

@@ -149,11 +149,12 @@ def _create(connection: Connection, tables: Tables) -> None:
     for table in found:
         for index in table.indexes:
             index.create(connection, checkfirst=True)
-    if connection.execute(select(tables.store.c.id)).first() is not None:
-        return  # somebody whose lock is not seen here, on another node of a cluster, has been faster
+    # Somebody whose lock is not seen here, on another node of a cluster, may do the same. Both write the same row of
+    # Alembic's: who comes second fails, or waits, and finds the store; so that is looked for after it.
     connection.execute(tables.version.delete())
     connection.execute(tables.version.insert(), {"version_num": HEAD})
-    connection.execute(tables.store.insert(), new_identity())
+    if connection.execute(select(tables.store.c.id)).first() is None:
+        connection.execute(tables.store.insert(), new_identity())
 
 
 def new_identity() -> dict[str, object]:
