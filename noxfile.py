@@ -26,6 +26,7 @@ TEST_TOOLS = [
     "pytest",
     "pytest-asyncio",
     "pytest-timeout",
+    "pytest-xdist",  # most of the tests wait for a server, a lock or a process most of the time
     "hypothesis",
     "rich",
     "import-linter",
@@ -41,9 +42,9 @@ SERVER_TOOLS = ["pytest", "pytest-asyncio", "pytest-timeout", "sqlalchemy", "asy
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests; what follows `--` goes to pytest."""
+    """Run all tests, two files at a time; with what follows `--`, which goes to pytest, one after the other."""
     install(session, *editable(testing=True), *TEST_TOOLS)
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or ["-n", "2", "--dist", "loadfile"]))
 
 
 @nox.session
