@@ -78,10 +78,10 @@ class Died(msgspec.Struct, frozen=True):
 
 
 class Stopped(msgspec.Struct, frozen=True):
-    """The body was told to stop; *running* ends when it does, where it could not be stopped."""
+    """The body was told to stop; *running* is how it ends after all, where it could not be stopped."""
 
     cause: StopCause
-    running: asyncio.Future[Any] | None = None
+    running: asyncio.Future[Ended] | None = None
 
 
 class Unreadable(msgspec.Struct, frozen=True):

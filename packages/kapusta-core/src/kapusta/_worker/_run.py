@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -90,12 +90,13 @@ class Runner:
             earlier = self._running.add(run)
             if earlier is not None:
                 earlier.body.stop(StopCause.lease_lost)  # it was taken from us, and has come back
-            run.living = asyncio.create_task(
-                self._live(run, None if earlier is None else earlier.living),
-                name=f"kapusta.task-{run.task.id}",
-            )
-            self._tasks.add(run.living)
-            run.living.add_done_callback(self._tasks.discard)
+            run.living = self._spawn(run, self._live(run, None if earlier is None else earlier.living))
+
+    def _spawn(self, run: Run, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(life, name=f"kapusta.task-{run.task.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _live(self, run: Run, earlier: asyncio.Task[None] | None) -> None:
         # Until the store has answered: nobody here may take a run without an outcome for one that never began.
@@ -106,11 +107,7 @@ class Runner:
             ended = await self._attempt(run)
             change = await self._decide(run, ended)
             if change is None:
-                self._log(
-                    logging.WARNING,
-                    run,
-                    "cannot be stopped; it is abandoned, and rescued when its lease ends",
-                )
+                self._abandon(run, ended)
                 return
             self._report(run, change, await self._settler.settle(change))
             abandoned = False
@@ -127,6 +124,26 @@ class Runner:
         finally:
             self._keeper.drop(run.task.id, run.task.run)
             self._running.remove(run, abandoned=abandoned)
+
+    def _abandon(self, run: Run, ended: Ended | Change) -> None:
+        """Leave a body to itself that cannot be stopped. If it lost its lease, what it will have said is sent all the same.
+
+        Whether that counts, the store knows: nobody may have taken the task, or it is held for the very crash.
+        """
+        self._log(logging.WARNING, run, "cannot be stopped; it is abandoned, and rescued when its lease ends")
+        if isinstance(ended, Stopped) and ended.cause is StopCause.lease_lost and ended.running is not None:
+            ended.running.add_done_callback(
+                lambda running: self._spawn(run, self._answer_late(run, running.result()))
+            )
+
+    async def _answer_late(self, run: Run, ended: Ended) -> None:
+        change = self._after(run, ended)
+        if change is None:
+            return
+        try:
+            self._report(run, change, await self._settler.settle(change))
+        except StoreUnavailableError as problem:
+            self._log(logging.WARNING, run, f"has ended late; its outcome was not stored: {problem}")
 
     async def _attempt(self, run: Run) -> Ended | Change:
         """Run the body; a change instead where it does not come to that."""
