@@ -111,6 +111,30 @@ async def test_an_overdue_task_can_be_given_more_time(kapusta: Kapusta, clock: M
     assert await handle.result(timeout=0) == "done"
 
 
+async def test_a_task_that_waits_is_given_another_life_at_once(kapusta: Kapusta, clock: ManualClock) -> None:
+    """`retry()` of one that waits for its next attempt: now, with all its retries before it."""
+    attempts: list[float] = []
+
+    @kapusta.task(max_retry_attempts=1, backoff=3600)
+    async def fail_twice() -> str:
+        attempts.append(clock.monotonic())
+        if len(attempts) <= 2:
+            raise RuntimeError("again")
+        return "third"
+
+    handle = await fail_twice.launch()
+    await clock.advance(seconds=1)
+    waiting = await stored(kapusta, handle)
+    answer = await handle.retry()
+    await clock.advance(seconds=1)
+    again = await stored(kapusta, handle)
+
+    assert (waiting.status, waiting.failures, answer) == (TaskStatus.pending, 1, True)
+    assert (again.status, again.failures, len(attempts)) == (TaskStatus.pending, 1, 2)
+    await clock.advance(hours=2)
+    assert await handle.result(timeout=0) == "third"
+
+
 async def test_a_running_task_is_not_given_another_life(kapusta: Kapusta, clock: ManualClock) -> None:
     """`retry()` of a running task answers no: two lives at once would be two runs."""
     ran = []

@@ -68,6 +68,23 @@ async def test_an_answer_that_comes_between_look_and_decision_stays(
     assert decided is False
 
 
+async def test_a_waiting_task_that_is_claimed_between_look_and_retry_runs(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It is running then, and the answer says that it was not given another life."""
+    store = BetweenCRUD(in_memory(ManualClock()))
+    person = make_kapusta(store)
+    task = person.register_task(lambda: None, name="task")
+    await person.crud.startup()
+    handle = await task.launch()
+
+    store.happens = lambda: claimed_by_the_dead(store.crud, "task")
+    answer = await handle.retry()
+
+    record = await stored(person, handle)
+    assert (answer, record.status, record.run) == (False, TaskStatus.started, 1)
+
+
 async def test_a_retry_whose_reply_was_lost_is_one_life(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

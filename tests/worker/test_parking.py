@@ -96,6 +96,39 @@ async def test_a_payload_that_one_worker_cannot_read_is_run_by_one_that_can(
     assert await handle.status() is TaskStatus.success
 
 
+@pytest.mark.parametrize(("waited", "status"), [(45, TaskStatus.pending), (600, TaskStatus.held)])
+async def test_what_nobody_could_read_is_run_at_once_when_it_is_retried_by_hand(
+    open_store: OpenStore, make_kapusta: MakeKapusta, waited: float, status: TaskStatus
+) -> None:
+    """Put off for a minute, or held in the end: a person who has mended the worker does not wait for it."""
+    clock = ManualClock()
+    old, new = make_kapusta(open_store(clock)), make_kapusta(open_store(clock))
+
+    @old.task(name="task")
+    async def before() -> None:
+        """It took nothing."""
+
+    @new.task(name="task")
+    async def after(number: int) -> int:
+        return number
+
+    await old.startup()
+    await new.crud.startup()
+    handle = await after.launch(7)
+    await clock.advance(seconds=waited)
+    parked = await stored(new, handle)
+    await old.shutdown()
+    await new.startup()
+
+    assert await handle.retry()
+    await clock.advance(seconds=1)
+
+    assert before.name == "task"
+    assert parked.status is status
+    assert parked.crashes > 0
+    assert await handle.result(timeout=0) == 7
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xff\x00", b'{"on_crash": "postpone"}', b"[]"])
 async def test_options_that_cannot_be_read_harm_no_neighbour_and_start_nothing(
     open_store: OpenStore, make_kapusta: MakeKapusta, damage: bytes

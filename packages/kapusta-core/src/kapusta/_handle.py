@@ -105,8 +105,10 @@ class TaskClient:
             task = await self._existing(task_id)
             seen = seen or task
             if becomes is TaskStatus.pending and task.run > seen.run:
-                return True  # it has its other life: the reply that said so was lost, or somebody else was faster
-            if task.status in (TaskStatus.started, becomes) or (
+                # It has its other life: the reply that said so was lost, or somebody else was faster. One that waited
+                # may have been claimed instead.
+                return seen.status is not TaskStatus.pending or task.status is TaskStatus.pending
+            if task.status is TaskStatus.started or (
                 becomes is TaskStatus.cancelled and task.status.is_final
             ):
                 return task.status is becomes
@@ -217,8 +219,9 @@ class TaskHandle(int, Generic[R_co]):
     async def retry(self) -> bool:
         """Give the task another life, due at once, unless it is running; answer whether it is pending now.
 
-        Its counters start again, its deadline counts from now, and answers of its earlier runs are refused. A held
-        task whose late answer comes in this moment has ended with that, and is left so.
+        Its counters start again, its deadline counts from now, and answers of its earlier runs are refused; so it is
+        with a task that waits, for its eta, its next attempt or a worker that can run it. A held task whose late answer
+        comes in this moment has ended with that, and is left so.
 
         Raises:
             TaskNotFoundError: no task has this id.
