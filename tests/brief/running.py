@@ -122,11 +122,10 @@ async def main_thread_and_processes(stage: Stage) -> None:
 
 @says("### The simple example, which must run exactly so (with a real `DB_URL`)")
 async def simple_example(stage: Stage) -> None:
-    urls = {"memory": "memory://", "sqlite": "sqlite+aiosqlite:///tasks.db"}
     program = (ROOT / "tests" / "isolated" / "simple_example.py").read_text()
     assert program.count("'...'") == 1
-    program = program.replace("'...'", repr(urls[stage.store]))
-    if stage.store == "memory":
+    program = program.replace("'...'", repr(stage.url))
+    if stage.url == "memory://":
         program = program.replace("AlchemyCRUD(DB_URL)", "DB_URL")
     (stage.folder / "example.py").write_text(program)
 
@@ -197,7 +196,9 @@ async def max_tick_interval(stage: Stage) -> None:
         claims = mock.AsyncMock(wraps=kapusta.crud.claim_tasks)
         with mock.patch.object(kapusta.crud, "claim_tasks", claims):
             await stage.clock.advance(seconds=65)
-    assert claims.await_count == 3
+    # Where a store cannot tell of what others launch, it is looked at more often.
+    polled = kapusta.crud.capabilities.poll_interval is not None
+    assert claims.await_count >= 3 if polled else claims.await_count == 3
 
 
 @says(

@@ -16,22 +16,23 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Stage:
-    """One store, in memory or in a file, with time that stands still, and Kapustas on it.
+    """One store, with time that stands still, and Kapustas on it.
 
     Attributes:
+        url: what leads to the store.
         ran: what bodies leave behind.
     """
 
-    def __init__(self, store: str, folder: Path) -> None:
-        self.store, self.folder, self.clock = store, folder, ManualClock()
+    def __init__(self, url: str, folder: Path) -> None:
+        self.url, self.folder, self.clock = url, folder, ManualClock()
         self.ran: list[Any] = []
         self._first = self._open()
         self._made: list[Kapusta] = []
 
     def _open(self) -> BaseCRUD:
-        if self.store == "memory":
+        if self.url == "memory://":
             return MemoryCRUD(clock=self.clock)
-        return AlchemyCRUD(f"sqlite+aiosqlite:///{self.folder / 'tasks.db'}", clock=self.clock)
+        return AlchemyCRUD(self.url, clock=self.clock)
 
     def crud(self) -> BaseCRUD:
         """Another handle to the store."""

@@ -14,11 +14,25 @@ from tests.brief.stage import Row, Stage
 TABLE = [*running.PAGE.rows, *defining.PAGE.rows, *moving.PAGE.rows]
 
 
-@pytest.mark.parametrize("store", ["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store."""
+    servers = {"postgresql": "postgres_url", "mariadb": "mysql_url"}
+    if request.param in servers:
+        found: str = request.getfixturevalue(servers[request.param])
+        return found
+    return "memory://" if request.param == "memory" else f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
+    """The server is there before, and is no leftover."""
+
+
 @pytest.mark.parametrize("row", TABLE, ids=[row.sentence for row in TABLE])
-async def test_what_the_brief_says(row: Row, store: str, tmp_path: Path) -> None:
+async def test_what_the_brief_says(row: Row, url: str, tmp_path: Path) -> None:
     """The sentence, as it was written by who asked for Kapusta, holds; of what was wrong, the opposite does."""
-    stage = Stage(store, tmp_path)
+    stage = Stage(url, tmp_path)
     try:
         await row.check(stage)
     finally:
