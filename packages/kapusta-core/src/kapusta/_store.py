@@ -132,17 +132,26 @@ class Store:
 
     async def _insist(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         give_up = self.clock.monotonic() + self._timeout
-        left, tries = self._timeout, 0
+        left = self._timeout
+        problems: list[StoreUnavailableError] = []
         while True:
             try:
                 return await self._call(what, make, within=left)
-            except StoreUnavailableError:
-                tries += 1
-                pause = _AGAIN.delay(tries, 1.0).total_seconds()
+            except StoreUnavailableError as problem:
+                problems.append(problem)
+                pause = _AGAIN.delay(len(problems), 1.0).total_seconds()
                 left = give_up - self.clock.monotonic() - pause
                 if left <= 0:
-                    raise
+                    raise self._in_all(what, problems) from problem
                 await self.clock.sleep(pause)
+
+    def _in_all(self, what: str, problems: Sequence[StoreUnavailableError]) -> StoreUnavailableError:
+        """What to say after so many tries: the first one had the most time to find out what is wrong."""
+        first, last = problems[0], problems[-1]
+        if len(problems) == 1:
+            return first
+        problem = f"{first.problem} (tried {len(problems)} times in {self._timeout:g} s)"
+        return StoreUnavailableError(operation=what, problem=problem, busy=last.busy)
 
     async def _call(
         self, what: str, make: Callable[[], Coroutine[Any, Any, T]], *, within: float | None = None
