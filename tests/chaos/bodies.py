@@ -115,6 +115,8 @@ KINDS: Final[Mapping[str, Kind]] = {
     "short": Kind(wait, "async_", 12, 0.3),
     "long": Kind(wait, "async_", 8, 3.0),
     "later": Kind(wait, "async_", 4, 0.1, {"eta_delta": 1.5}),
+    "hasty": Kind(wait, "async_", 2, 1.0, {"timeout": 0.5}),
+    "punctual": Kind(wait, "async_", 2, 0.1, {"eta_delta": 0.5, "overdue_time": 1.0}),
     "threaded": Kind(block, "thread", 6, 1.5),
     "blocking": Kind(block, "sync", 2, 0.2),
     "apart": Kind(block, "process", 2, 0.5),

@@ -239,7 +239,9 @@ def a_retry_respects_its_count(history: History, rows: Sequence[Row]) -> Iterato
             count = write.asked.failures or 0
             if write.asked.status == "pending" and count > launch.attempts:
                 yield f"task {task} was put off after failure {count}, with {launch.attempts} retries"
-            if write.asked.status == "error" and count <= launch.attempts:
+            # What has a deadline is given up where the next attempt would come after it.
+            is_given_up = write.asked.status in ("error", "timeout") and launch.name != "punctual"
+            if is_given_up and count <= launch.attempts:
                 yield f"task {task} was given up after failure {count}, with {launch.attempts} retries"
             life = sum(1 for run in lives if run < write.asked.run)
             seen.add((life, count, write.asked.run))
