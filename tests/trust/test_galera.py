@@ -27,6 +27,12 @@ async def test_processes_that_start_at_once_on_different_nodes_make_one_store(ga
     for number in range(STORES):
         name = f"kapusta_race_{number}"
         ask(galera.nodes[0].address, f"CREATE DATABASE {name}")
+        await eventually(
+            lambda name=name: all(  # type: ignore[misc]  # of this turn
+                ask(node.address, f"SHOW DATABASES LIKE '{name}'") for node in galera.nodes
+            ),
+            "each node has the database",
+        )
         stores = [AlchemyCRUD(galera.url_of(turn % 3, name)) for turn in range(6)]
 
         results = await asyncio.gather(*(store.startup() for store in stores), return_exceptions=True)
