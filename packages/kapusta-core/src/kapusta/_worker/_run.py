@@ -12,7 +12,7 @@ from typing import Any
 from .._clock import Clock
 from .._codec import Codecs
 from .._enums import TaskExecutionMode, TaskStatus
-from .._errors import StoreUnavailableError, UnreadablePayloadError
+from .._errors import StoreError, StoreUnavailableError, UnreadablePayloadError
 from .._executors._attempt import (
     Attempt,
     Died,
@@ -40,7 +40,7 @@ from .._outcomes import (
     unreadable,
     will_retry,
 )
-from .._records import Change, ChangeAnswer
+from .._records import Change, ChangeAnswer, TaskQuery
 from .._registry import Registry
 from .._slots import Slots
 from .._spec import TaskSpec
@@ -241,9 +241,25 @@ class Runner:
         return running.done()
 
     def _committed(self, run: Run) -> None:
-        """Its outcome is stored, in a transaction of its body's: there is no lease any more, and the body may go on."""
-        self._keeper.drop(run.task.id, run.task.run)
+        """A transaction of its body's is over that held its outcome; whether that is stored, the store knows."""
         self._settled([run.task.id])
+        run.past_lease = True
+        self._spawn(run, self._resolve_doubt(run))
+
+    async def _resolve_doubt(self, run: Run) -> None:
+        """Let go of the lease if the outcome is stored, so that the body may go on; of none that is still needed."""
+        is_stored = False
+        try:
+            found = await self._store.find(TaskQuery(ids=frozenset({run.task.id})))
+            is_stored = all(task.settled_run == run.task.run for task in found)
+        except StoreError as problem:
+            self._log(logging.WARNING, run, f"keeps its lease, as its outcome may not be stored: {problem}")
+        finally:
+            run.past_lease = is_stored
+            if is_stored:
+                self._keeper.drop(run.task.id, run.task.run)
+            elif run.lost_meanwhile:
+                run.body.stop(StopCause.lease_lost)
 
     def _free(self, run: Run) -> None:
         self._slots.give_back(run.task.mode)

@@ -26,16 +26,28 @@ class Run:
         claimed_at: on the monotonic scale, from before the claim was sent.
         store_now: the store's now at the claim.
         finished_within: whether its body has written its outcome in a transaction of its own.
+        past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
+        lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
         living: the asyncio task that it is lived in.
     """
 
-    __slots__ = ("body", "claimed_at", "finished_within", "living", "policy", "store_now", "task")
+    __slots__ = (
+        "body",
+        "claimed_at",
+        "finished_within",
+        "living",
+        "lost_meanwhile",
+        "past_lease",
+        "policy",
+        "store_now",
+        "task",
+    )
 
     def __init__(self, task: StoredTask, claimed_at: float, store_now: datetime) -> None:
         self.task, self.claimed_at, self.store_now = task, claimed_at, store_now
         self.policy = Policy.read(task.options)
         self.body = Body()
-        self.finished_within = False
+        self.finished_within = self.past_lease = self.lost_meanwhile = False
         self.living: asyncio.Task[None] | None = None
 
     @property
@@ -93,6 +105,9 @@ class Running:
             return False
         if cause is StopCause.cancelled and mine.task.mode not in _CAN_STOP:
             return False  # nothing is gained by abandoning it: its outcome counts
+        if cause is StopCause.lease_lost and mine.past_lease:
+            mine.lost_meanwhile = True
+            return False
         return mine.body.stop(cause)
 
     def stop_all(self, cause: StopCause) -> None:
