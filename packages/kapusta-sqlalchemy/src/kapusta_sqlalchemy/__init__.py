@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ._autogenerate import include_object
     from ._crud import AlchemyCRUD
-    from ._tables import include_object, metadata
+    from ._tables import metadata
 
 __all__ = ["AlchemyCRUD", "include_object", "metadata"]
 
-_HOMES = {"AlchemyCRUD": "_crud", "include_object": "_tables", "metadata": "_tables"}
+_HOMES = {"AlchemyCRUD": "_crud", "include_object": "_autogenerate", "metadata": "_tables"}
 
 if not TYPE_CHECKING:
 

@@ -200,14 +200,3 @@ def _version(metadata: MetaData, prefix: str) -> Table:
 metadata: Final = build_tables().metadata
 """The tables with the default prefix, for reading, drawing or joining. Not for ``create_all``: ``startup()``
 creates and migrates them."""
-
-_OURS: Final = frozenset(table.name for table in metadata.tables.values())
-
-
-def include_object(thing: object, name: str | None, kind: str, reflected: bool, compare_to: object) -> bool:  # noqa: ARG001 - Alembic's signature
-    """For a user's own Alembic ``env.py``: leaves Kapusta's tables out of autogenerate.
-
-    Pass it as ``context.configure(include_object=include_object)``. It knows the default prefix.
-    """
-    table = name if kind == "table" else getattr(getattr(thing, "table", None), "name", None)
-    return table not in _OURS
