@@ -255,6 +255,17 @@ def test_an_error_is_a_kapusta_error_and_of_a_known_kind(name: str) -> None:
     assert (ALL[name].__doc__ or "").strip()
 
 
+@pytest.mark.parametrize(
+    ("url", "says"), [("postgresql://ada:secret@host/shop", True), ("sqlite:///t.db", False)]
+)
+def test_a_command_whose_password_is_hidden_says_so(url: str, says: bool) -> None:
+    """Who copies the command is told what to put back; where nothing is missing, nothing is said."""
+    error = _errors.StoreNotMigratedError(store=url, found=None, needs="1", command=f"upgrade {url}")
+
+    assert ("with the password in place of ***" in str(error)) is says
+    assert "secret" not in f"{error} {error.command}"
+
+
 def test_what_an_application_can_meet_is_at_its_door() -> None:
     """All but those that never leave a worker or the command line."""
     inside = {"UnreadablePayloadError", "TargetError"}

@@ -111,13 +111,18 @@ class StoreTooNewError(StoreError):
 
 
 class StoreNotMigratedError(StoreError):
-    """The stored schema is missing or older than this code needs, and migrating was forbidden."""
+    """The stored schema is missing or older than this code needs, and migrating was forbidden.
+
+    Attributes:
+        command: what to type; ``***`` in it stands for a password, which is not printed.
+    """
 
     def __init__(self, *, store: str, found: str | None, needs: str, command: str) -> None:
         self.store, self.found, self.needs = masked(store), found, needs
         self.command = masked_command(command)
+        hint = ", with the password in place of ***" if "***" in self.command else ""
         super().__init__(
-            f"The store {self.store} has schema {found or 'none'!r} and needs '{needs}'. Run: {self.command}"
+            f"The store {self.store} has schema {found or 'none'!r} and needs '{needs}'. Run{hint}: {self.command}"
         )
 
 
