@@ -7,6 +7,8 @@ Needs Python, pip and the package registry. A session runs on the interpreter th
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -119,6 +121,7 @@ def isolated(session: nox.Session) -> None:
             "python", "-m", "pip", "--python", str(python), "install", "-q", "./examples/kapusta-jsonfile"
         )
         check_outside(session, python, scripts / "check_jsonfile.py")
+        type_commands(session, away / "readme-env", ROOT / "examples" / "kapusta-jsonfile" / "README.md")
 
 
 @nox.session
@@ -183,6 +186,14 @@ def check_outside(session: nox.Session, python: Path, script: Path) -> None:
     checks = shutil.copytree(script.parent, empty.with_name(f"{script.stem}-checks"))
     with session.chdir(empty):
         run_outside(session, str(python), str(checks / script.name))
+
+
+def type_commands(session: nox.Session, folder: Path, readme: Path) -> None:
+    """Type what a README shows, as from a fresh clone, in an environment that has pip and nothing else."""
+    session.run("python", "-m", "venv", str(folder))
+    there = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": None, "VIRTUAL_ENV": None}
+    for commands in re.findall(r"^```console\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL):
+        session.run("bash", "-ec", commands, external=True, env=there)
 
 
 def run_outside(session: nox.Session, *command: str) -> None:
