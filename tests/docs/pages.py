@@ -7,7 +7,9 @@ What a page shows is one of these, and what stands in its first line says which:
 - any other Python block is a part: the parts of a page are run last, one after the other, as one program in which
   ``await`` may stand anywhere;
 - a console block is typed line by line; a text block that follows it is what it prints, where ``...`` stands for anything;
-- a block that begins with ``# not run: reason`` is only read.
+- a block that begins with ``# not run: reason``, or stands below ``<!-- not run: reason -->``, is only read.
+
+What is neither of these, and has no reason, is no block that a page may have.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from threading import Timer
 
@@ -29,12 +32,26 @@ from tests.architecture.tree import ROOT, distributions
 
 DOCS = ROOT / "docs"
 PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent.name != "decisions")
+SHOWN = sorted(
+    {*ROOT.glob("*.md"), *DOCS.rglob("*.md"), *ROOT.glob("packages/*/*.md"), *ROOT.glob("examples/*/*.md")}
+)
+"""Whatever a reader may paste from; what is not of `PAGES` has tests of its own for its Python."""
 LONGEST = 60  # seconds for one command
 
-_FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^\n]*) -->\n)?(?P<fence>```)(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+_ANY_FENCE = re.compile(r"^\s*(?:```|~~~)", re.MULTILINE)
 _FILE = re.compile(r"# ([\w./-]+\.(?:py|toml))\n")
 _NOT_RUN = re.compile(r"# not run: (.*)\n")
-_SET_UP = ("mkdir ", "cd ", "python3 -m venv ", "pip install ", "pip uninstall ")
+_DIRECTIVES = {
+    "{toctree}",
+    "{literalinclude}",
+    "{include}",
+    "{eval-rst}",
+    "{note}",
+}  # what they show is elsewhere
 _WORKER = "python -m kapusta worker "
 _KILLED = re.compile(r"(.*) & sleep [\d.]+; kill -9 \$!")
 _RUNNER = Path(__file__).with_name("run_parts.py")
@@ -48,11 +65,13 @@ class Block:
     Attributes:
         language: what stands behind the fence.
         line: where it begins.
+        above: the reason that stands above it, where only the page's source shows it.
     """
 
     language: str
     text: str
     line: int
+    above: str | None = None
 
     @property
     def file(self) -> str | None:
@@ -64,13 +83,36 @@ class Block:
     def reason(self) -> str | None:
         """Why it is not run, if it is not."""
         match = _NOT_RUN.match(self.text)
-        return match[1] if match else None
+        return match[1] if match else self.above
 
 
 def blocks_of(page: Path) -> list[Block]:
     """Return the fenced blocks of a page, in order."""
     text = page.read_text()
-    return [Block(it[1], it[2], text.count("\n", 0, it.start()) + 1) for it in _FENCE.finditer(text)]
+    blocks = [
+        Block(it["language"], it["text"], text.count("\n", 0, it.start("fence")) + 1, it["reason"])
+        for it in _FENCE.finditer(text)
+    ]
+    assert len(_ANY_FENCE.findall(text)) == 2 * len(blocks), f"{page}: a fence is indented, or never closed"
+    return blocks
+
+
+def neither_run_nor_explained(page: Path) -> list[Block]:
+    """Return the blocks of a page that are not run, and do not say why."""
+    return [
+        block
+        for before, block in pairwise([Block("", "", 0), *blocks_of(page)])
+        if block.reason is None and not _is_run(page, block, before)
+    ]
+
+
+def _is_run(page: Path, block: Block, before: Block) -> bool:
+    if block.language.startswith("{"):
+        return block.language in _DIRECTIVES
+    if page not in PAGES:
+        return block.language == "python"
+    printed = block.language == "text" and before.language == "console" and before.reason is None
+    return printed or block.language in {"python", "toml", "console"}
 
 
 @dataclass
@@ -125,10 +167,8 @@ class Walk:
         for line in lines:
             self._typed.append(line)
             self.commands += 1
-            if line.startswith(_SET_UP):
-                check_set_up(line)
-            elif line.startswith(_WORKER):
-                workers.enter_context(self._worker(line))
+            if line.startswith(_WORKER):
+                workers.enter_context(self._worker(block, line, expected if line == lines[-1] else None))
             elif killed := _KILLED.fullmatch(line):
                 self._kill(block, killed[1], (expected or "").splitlines()[0])
             else:
@@ -182,8 +222,8 @@ class Walk:
         self._checked(self._parts[0], [sys.executable, str(_RUNNER), str(self.folder)], None)
 
     @contextmanager
-    def _worker(self, line: str) -> Iterator[None]:
-        """The command runs until the page ends; then it is to end well, as at a SIGTERM."""
+    def _worker(self, block: Block, line: str, expected: str | None) -> Iterator[None]:
+        """The command runs until the page ends; then it is to end well, as at a SIGTERM, and to have said what is shown."""
         log = self.folder / "worker.log"
         with log.open("wb") as output:
             worker = subprocess.Popen(
@@ -193,6 +233,8 @@ class Walk:
             yield
             worker.send_signal(signal.SIGTERM)
             assert worker.wait(LONGEST) == 0, log.read_text()
+            unsaid = [shown for shown in (expected or "").splitlines() if shown not in log.read_text()]
+            assert unsaid == [], f"{self._where(block)} logged:\n{log.read_text()}"
         finally:
             worker.kill()
             worker.wait()
@@ -216,17 +258,18 @@ class Walk:
             )
 
 
-def check_set_up(line: str) -> None:
-    """A line that would change the machine is read, not typed: what it installs is there, by that name.
+def check_installed_names(block: Block) -> None:
+    """What a line that is only read installs is there, by that name.
 
     Raises:
         AssertionError: it is not.
     """
     known = {it.name: set(it.metadata.get("optional-dependencies", ())) for it in distributions("packages/*")}
-    for word in shlex.split(line)[2:] if line.startswith("pip install ") else []:
-        name, _, extra = word.rstrip("]").partition("[")
-        if name.startswith("kapusta-"):
-            assert name in known, f"{line}: no distribution of ours is called {name}"
-            assert not extra or extra in known[name], f"{line}: {name} has no extra {extra}"
-        elif word.startswith("./"):
-            assert tomllib.loads((ROOT / word / "pyproject.toml").read_text()), line
+    for line in re.findall(r"pip install (.*?)(?: &&.*)?$", block.text, re.MULTILINE):
+        for word in shlex.split(line, comments=True):
+            name, _, extra = word.rstrip("]").partition("[")
+            if name.startswith("kapusta-"):
+                assert name in known, f"{line}: no distribution of ours is called {name}"
+                assert not extra or extra in known[name], f"{line}: {name} has no extra {extra}"
+            elif name.startswith("./"):
+                assert tomllib.loads((ROOT / name / "pyproject.toml").read_text()), line

@@ -9,12 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.architecture.tree import ROOT
-from tests.docs.pages import DOCS, PAGES, Walk, blocks_of
+from tests.architecture.tree import ROOT, shown
+from tests.docs.pages import (
+    DOCS,
+    PAGES,
+    SHOWN,
+    Walk,
+    blocks_of,
+    check_installed_names,
+    neither_run_nor_explained,
+)
 from tests.worker.leftovers import Leftovers
 
-FEWEST_SNIPPETS = 32
-FEWEST_COMMANDS = 27
+FEWEST_SNIPPETS = 38
+FEWEST_COMMANDS = 28
 
 
 def named(page: Path) -> str:
@@ -55,19 +63,42 @@ def test_how_many_snippets_run(walks: dict[Path, Future[Walk]], capsys: pytest.C
     assert commands >= FEWEST_COMMANDS
 
 
-@pytest.mark.parametrize("page", PAGES, ids=named)
+@pytest.mark.parametrize("page", SHOWN, ids=shown)
 def test_what_is_not_run_says_why(page: Path) -> None:
-    """A block that opts out gives the reader a reason, and any other has a language that is known here."""
+    """Every block of every page is run, or is what a command prints, or gives a reason; what it installs is there."""
+    assert [f"{shown(page, block.line)}: {block.text}" for block in neither_run_nor_explained(page)] == []
+
     for block in blocks_of(page):
-        assert block.reason is None or len(block.reason) > 10, f"{named(page)}:{block.line}"
-        assert block.language.startswith("{") or block.language in {
-            "python",
-            "toml",
-            "console",
-            "text",
-            "ini",
-            "mermaid",
-        }, f"{named(page)}:{block.line}: {block.language or 'no language'}"
+        assert block.reason is None or len(block.reason) > 10, shown(page, block.line)
+        check_installed_names(block)
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "```console\nls\n```",
+        "```text\nthis\n```",
+        "<!-- not run: a reason -->\n```console\nls\n```\n\n```text\nthis\n```",
+        "```ini\n[Service]\n```",
+        "```\nthis\n```",
+        "```{code-block} python\nthis\n```",
+    ],
+)
+def test_a_block_of_no_kind_is_found(block: str, tmp_path: Path) -> None:
+    """On a page of which only the Python is run, a command without a reason, and what it prints, are seen here."""
+    page = tmp_path / "page.md"
+    page.write_text(block)
+
+    assert len(neither_run_nor_explained(page)) == 1
+
+
+def test_an_indented_block_is_found(tmp_path: Path) -> None:
+    """A block that is not looked for cannot be left out of the count."""
+    page = tmp_path / "page.md"
+    page.write_text("- so:\n\n  ```python\n  assert False\n  ```\n")
+
+    with pytest.raises(AssertionError, match="indented"):
+        blocks_of(page)
 
 
 def test_the_check_before_a_merge_builds_the_documentation() -> None:

@@ -64,6 +64,7 @@ def test_the_two_commands_stand_alone_and_the_first_names_what_exists() -> None:
     assert [(ROOT / folder / "pyproject.toml").is_file() for folder in folders] == [True] * 3
     assert (ROOT / first.rpartition("/bin/python ")[2]).is_file()
     assert second in (ROOT / ".ci" / "run").read_text()
+    assert f"```console\n{second}\n```" in (ROOT / "CONTRIBUTING.md").read_text()
 
 
 def test_every_option_of_kapusta_is_listed() -> None:
