@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import types
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+import kapusta.testing
 from kapusta.testing import BackendContract
 from kapusta.testing._law import laws_of
 
@@ -24,6 +27,17 @@ def silent(self: object) -> None:
 def copy(function: Callable[[object], None]) -> types.FunctionType:
     """The same function anew, for a mark of its own."""
     return types.FunctionType(function.__code__, function.__globals__, function.__name__)
+
+
+def test_no_law_names_a_backend() -> None:
+    """A law that knew one would be easier on it than on a stranger's: it asks for a capability, never for a name."""
+    backends = re.compile("alchemy|sqlite|postgres|mysql|mariadb|jsonfile|memory", re.IGNORECASE)
+    sources = sorted(Path(kapusta.testing.__file__).parent.rglob("*.py"))
+
+    named = {path.name: backends.findall(path.read_text()) for path in sources}
+
+    assert len(sources) > 15
+    assert {name: found for name, found in named.items() if found} == {}
 
 
 def test_overriding_a_law_fails_the_collection(pytester: pytest.Pytester) -> None:
