@@ -79,3 +79,19 @@ def test_the_numbers_of_connections_are_those_of_the_code(dialect: str, row: str
     )
 
     assert tuple(map(int, numbers)) == (seats, 2 * seats + listening)
+
+
+def test_the_oldest_servers_are_those_of_the_code() -> None:
+    """What the page calls old enough is what `startup()` refuses from the next older one on."""
+    page = (DOCS / "how-to" / "choose-a-backend.md").read_text()
+
+    rows = dict(re.findall(r"^\| (\w+), ([\d.]+) or newer \|", page, re.MULTILINE))
+
+    sources = [DIALECTS / "_postgresql" / "_opening.py", DIALECTS / "_mysql" / "_server.py"]
+    text = "".join(source.read_text() for source in sources)
+    oldest = dict(re.findall(r"^OLDEST(\w*): Final = (.*)$", text, re.MULTILINE))
+    assert {
+        "": f"{rows['PostgreSQL']}0000",
+        "_MARIADB": f"({rows['MariaDB'].replace('.', ', ')})",
+        "_MYSQL": f"({rows['MySQL'].replace('.', ', ')})",
+    } == oldest
