@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import pytest
 
+from kapusta import Kapusta
+from kapusta._worker import STOPPING
 from kapusta.backend import BaseCRUD
 from kapusta.testing import BackendContract
 from kapusta.testing._law import laws_of
 from tests.architecture.tree import ROOT, shown
 from tests.docs.pages import SHOWN
 
+CALLS = 5  # a claim, its return, the keeper's goodbye, what is under way, and ours: each for as long as a call may take
 EXAMPLE = ROOT / "examples" / "kapusta-jsonfile" / "src"
 
 
@@ -41,3 +45,27 @@ def test_a_backend_has_as_many_operations_as_the_readme_says() -> None:
 
     assert "`kapusta.backend.BaseCRUD`: nine operations" in text
     assert len(BaseCRUD.__abstractmethods__) == 9
+
+
+def test_systemd_is_more_patient_than_a_shutdown_may_take() -> None:
+    """A unit copied from the page does not kill a worker that would still have stored its outcomes."""
+    page = (ROOT / "docs" / "how-to" / "run-more-processes.md").read_text()
+    defaults = {name: it.default for name, it in inspect.signature(Kapusta).parameters.items()}
+    longest = defaults["grace"] + 2 * STOPPING + CALLS * defaults["store_timeout"]
+
+    (patience,) = re.findall(r"^TimeoutStopSec=(\d+)$", page, re.MULTILINE)
+
+    assert f"{longest.total_seconds():.0f} s by default" in page
+    assert int(patience) >= longest.total_seconds() + 10
+
+
+def test_the_log_that_the_page_quotes_is_what_is_logged() -> None:
+    """Who looks for the page's words in a log finds them."""
+    page = (ROOT / "docs" / "how-to" / "use-mode-process.md").read_text()
+    worker = ROOT / "packages" / "kapusta-core" / "src" / "kapusta" / "_worker"
+    sources = "".join(path.read_text() for path in worker.glob("*.py"))
+
+    quoted = re.findall(r"^Task 7: (.*)$", page, re.MULTILINE)
+
+    assert len(quoted) == 2
+    assert [words for words in quoted if f'"Task %s: {words}"' not in sources] == []

@@ -238,7 +238,8 @@ class Kapusta:
         """Stop claiming, let running tasks finish for ``grace``, settle, and close the store; twice is once.
 
         What is still running then is stopped and given back, or, where it cannot be stopped, left to be
-        rescued when its lease ends. Returns even when the store is gone.
+        rescued when its lease ends. Returns even when the store is gone: then within ``grace``, ten seconds and five
+        times ``store_timeout``, and a few seconds more where a child process must be killed.
         """
         async with self._one_at_a_time():
             # Forgotten only when it has ended: a listening task that has not had its first turn is still to find it.
