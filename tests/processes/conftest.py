@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pytest
 from kapusta import Kapusta, Task
 from kapusta.backend import StoredTask, TaskQuery
 from tests.processes.programs import bodies
+from tests.processes.slots import FIGURE, Slots, table
 from tests.processes.workers import Program
 from tests.worker.eventually import eventually
 
@@ -27,6 +28,28 @@ def signals_as_in_a_terminal() -> Iterator[None]:
     yield
     for number in ignored:
         signal.signal(number, signal.SIG_IGN)
+
+
+@pytest.fixture
+def slots(record_property: Callable[[str, object], None]) -> Slots:
+    """Whoever checks for how long slots were gone, and notes it in the test's report."""
+    return Slots(record_property)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print, at the end of a run, for how long slots were gone."""
+    reports = [report for each in ("passed", "failed") for report in terminalreporter.getreports(each)]
+    figures = [
+        figure
+        for report in reports
+        if report.when == "call"
+        for name, figure in report.user_properties
+        if name == FIGURE
+    ]
+    if figures:
+        terminalreporter.section("accidents in child processes")
+        for line in table(figures):
+            terminalreporter.write_line(line)
 
 
 class Site:

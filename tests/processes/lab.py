@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -15,9 +16,11 @@ from kapusta.backend import StoredTask
 from kapusta_memory import MemoryCRUD
 from tests.processes.programs import bodies, mishaps
 from tests.worker.eventually import eventually
+from tests.worker.leftovers import children_of, is_alive
 from tests.worker.stored import stored
 
 FINAL = frozenset(TaskStatus) - {TaskStatus.pending, TaskStatus.started}
+SLOTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +29,15 @@ class Accident:
 
     Attributes:
         task: the task, as it ended.
-        gone: for how many seconds its slot was gone, from the accident to the begin of the next body.
+        gone: for how many seconds its slot was gone: from the accident until bodies ran in all slots at once.
         neighbour: the longest time that a short body in the other child took meanwhile, from launch to outcome.
+        children: the processes of the bodies that then ran in all slots at once.
     """
 
     task: StoredTask
     gone: float
     neighbour: float
+    children: frozenset[int]
 
 
 class Lab:
@@ -44,8 +49,8 @@ class Lab:
 
     def __init__(self, folder: Path, **options: Any) -> None:
         self.folder = folder
-        self.kapusta = Kapusta(MemoryCRUD(), **{"max_processes": 2, "grace": 0, **options})
-        self._stamp = self.task(mishaps.stamp)
+        self.kapusta = Kapusta(MemoryCRUD(), **{"max_processes": SLOTS, "grace": 0, **options})
+        self._stamp, self._hold = self.task(mishaps.stamp), self.task(mishaps.hold)
 
     def task(self, body: Callable[..., Any], **options: Any) -> Task[..., Any]:
         """A task of mode `process`, which is held after its first crash unless *options* say otherwise."""
@@ -78,6 +83,19 @@ class Lab:
         pid = await (await self._stamp.launch(folder=str(self.folder))).result(timeout=30)
         return pid, float(self.notes("stamped")[before][2])
 
+    async def fill(self, count: int = SLOTS) -> tuple[frozenset[int], float]:
+        """Run so many bodies at once; their processes, and the time of day at which the last of them begins.
+
+        None of them ends before all have begun: as many slots as that must work.
+        """
+        begun = len(self.notes("holds"))
+        key = self.folder / f"released-{begun}"
+        handles = await self._hold.launch_many([{"folder": str(self.folder), "key": str(key)}] * count)
+        await eventually(lambda: len(self.notes("holds")) == begun + count, f"{count} bodies run at once")
+        key.touch()
+        children = frozenset([await handle.result(timeout=30) for handle in handles])
+        return children, max(float(words[2]) for words in self.notes("holds")[begun:])
+
     async def accident(
         self,
         task: Task[..., Any],
@@ -85,10 +103,10 @@ class Lab:
         meanwhile: Callable[[], Awaitable[float]] | None = None,
         **arguments: Any,
     ) -> Accident:
-        """Let *task* meet with its accident beside a neighbour, and then run another body.
+        """Let *task* meet with its accident beside a neighbour, and then run bodies in all slots at once.
 
         *meanwhile* is done when it has been launched, and answers when the accident happens; without it, the body
-        has noted that.
+        has noted that. The neighbour leaves its slot when the outcome is stored.
         """
         await self.next_body()  # there is a child
         over = asyncio.Event()
@@ -98,12 +116,12 @@ class Lab:
                 handle = await task.launch(folder=str(self.folder), **arguments)
                 happened = await meanwhile() if meanwhile else None
                 ended = await self.end_of(handle)
-                _, next_at = await self.next_body()
             finally:
                 over.set()
+        children, back_at = await self.fill()
         if happened is None:
             happened = float(self.notes("ends")[-1][2])
-        return Accident(task=ended, gone=next_at - happened, neighbour=neighbour.result())
+        return Accident(task=ended, gone=back_at - happened, neighbour=neighbour.result(), children=children)
 
     async def _neighbour(self, over: asyncio.Event) -> float:
         longest, give_back = 0.0, self.task(mishaps.give_back, name="neighbour")
@@ -112,6 +130,11 @@ class Lab:
             await (await give_back.launch(value=1)).result(timeout=30)
             longest = max(longest, time.monotonic() - began)
         return longest
+
+
+def living_children() -> set[int]:
+    """The children that this process has now, the idle ones too, but for zombies."""
+    return {pid for pid in children_of(os.getpid()) if is_alive(pid)}
 
 
 @asynccontextmanager

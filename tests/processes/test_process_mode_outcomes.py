@@ -11,6 +11,7 @@ import pytest
 from kapusta import ResultNotStoredError, TaskStatus
 from tests.processes.lab import Lab, lab
 from tests.processes.programs import mishaps
+from tests.processes.slots import KEPT, Slots
 from tests.worker.eventually import eventually
 from tests.worker.leftovers import is_alive
 
@@ -23,64 +24,93 @@ async def in_the_same_child(here: Lab, child: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("body", "arguments", "words"),
+    ("case", "body", "arguments", "words"),
     [
-        (mishaps.raise_the_unspeakable, {}, "UnspeakableError: <exception str() failed>"),
-        (mishaps.raise_half_a_character, {}, "ValueError: before \\ud800 after"),
-        (mishaps.raise_at_length, {"size": 5 * MEBIBYTE}, "characters left out"),
-        (mishaps.leave_by_sys_exit, {}, "SystemExit: 5"),
+        (
+            "an exception that cannot be encoded",
+            mishaps.raise_the_unspeakable,
+            {},
+            "UnspeakableError: <exception str() failed>",
+        ),
+        (
+            "an exception that is no text",
+            mishaps.raise_half_a_character,
+            {},
+            "ValueError: before \\ud800 after",
+        ),
+        (
+            "an exception of 5 MiB",
+            mishaps.raise_at_length,
+            {"size": 5 * MEBIBYTE},
+            "characters left out",
+        ),
+        ("sys.exit", mishaps.leave_by_sys_exit, {}, "SystemExit: 5"),
     ],
 )
 async def test_an_exception_that_cannot_be_encoded_is_stored_as_text(
-    tmp_path: Path, body: Callable[..., Any], arguments: dict[str, Any], words: str
+    tmp_path: Path,
+    slots: Slots,
+    case: str,
+    body: Callable[..., Any],
+    arguments: dict[str, Any],
+    words: str,
 ) -> None:
     """No exception object travels: what cannot be pickled, or is no good text, is an error with its traceback."""
     async with lab(tmp_path) as here:
-        child, _ = await here.next_body()
-        task = await here.end_of(await here.task(body).launch(folder=str(tmp_path), **arguments))
+        accident = slots.check(case, await here.accident(here.task(body), **arguments), bound=KEPT)
+        child = int(here.notes("ends")[0][0])
 
-        assert (task.status, task.crashes) == (TaskStatus.error, 0)
-        assert task.error is not None
-        assert words in task.error
-        assert f"in {body.__name__}" in task.error
-        assert await in_the_same_child(here, child)
+    task = accident.task
+    assert (task.status, task.crashes) == (TaskStatus.error, 0)
+    assert task.error is not None
+    assert words in task.error
+    assert f"in {body.__name__}" in task.error
+    assert child in accident.children
 
 
 @pytest.mark.parametrize(
-    ("body", "arguments", "words"),
+    ("case", "body", "arguments", "words"),
     [
         (
+            "a result that cannot be encoded",
             mishaps.return_a_lock,
-            {"folder": ""},
+            {},
             "an object of type lock cannot be encoded as JSON",
         ),
         (
+            "a result that raises when it is encoded",
             mishaps.return_what_refuses,
-            {"folder": ""},
+            {},
             "encoding it raised KeyError: 'nobody looks at __class__'",
         ),
         (
-            mishaps.give_back,
-            {"value": "", "size": MEBIBYTE},
+            "a result that is too long",
+            mishaps.return_at_length,
+            {"size": MEBIBYTE},
             f"it takes {MEBIBYTE + 2} bytes, max_payload_bytes is {MEBIBYTE}",
         ),
     ],
 )
 async def test_a_result_that_cannot_be_stored_is_a_success_without_one(
-    tmp_path: Path, body: Callable[..., Any], arguments: dict[str, Any], words: str
+    tmp_path: Path,
+    slots: Slots,
+    case: str,
+    body: Callable[..., Any],
+    arguments: dict[str, Any],
+    words: str,
 ) -> None:
     """The body's work is done: the task succeeded, its reason says why there is no result, and the child is kept."""
     async with lab(tmp_path) as here:
-        child, _ = await here.next_body()
-        handle = await here.task(body).launch(**arguments)
-        task = await here.end_of(handle)
+        accident = slots.check(case, await here.accident(here.task(body), **arguments), bound=KEPT)
+        child = int(here.notes("ends")[0][0])
         with pytest.raises(ResultNotStoredError):
-            await handle.result()
+            await here.kapusta.handle(accident.task.id).result()
 
-        assert (task.status, task.result, task.run) == (TaskStatus.success, None, 1)
-        assert task.reason is not None
-        assert words in task.reason
-        assert await in_the_same_child(here, child)
+    task = accident.task
+    assert (task.status, task.result, task.run) == (TaskStatus.success, None, 1)
+    assert task.reason is not None
+    assert words in task.reason
+    assert child in accident.children
 
 
 async def test_a_mebibyte_travels_in_both_directions(tmp_path: Path) -> None:
@@ -96,16 +126,15 @@ async def test_a_mebibyte_travels_in_both_directions(tmp_path: Path) -> None:
         assert await in_the_same_child(here, child)
 
 
-async def test_a_body_that_closes_everything_ends_as_its_child(tmp_path: Path) -> None:
+async def test_a_body_that_closes_everything_ends_as_its_child(tmp_path: Path, slots: Slots) -> None:
     """A child that has closed its own channel cannot answer: a crash with its exit code, and another child follows."""
     async with lab(tmp_path) as here:
         accident = await here.accident(here.task(mishaps.close_everything))
+        slots.check("closes all that is open", accident)
 
-    print(f"slot gone for {accident.gone:.3f} s")
     assert accident.task.status is TaskStatus.held
     assert accident.task.reason is not None
     assert "its child process ended with exit code 1 before it had answered" in accident.task.reason
-    assert accident.gone < 8
 
 
 async def test_a_body_that_forks_and_returns_twice_has_one_outcome(tmp_path: Path) -> None:

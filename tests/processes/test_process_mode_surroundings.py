@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from kapusta import TaskStatus
-from tests.processes.lab import lab
+from tests.processes.lab import lab, living_children
 from tests.processes.programs import bodies, falls, mishaps
 from tests.processes.workers import PROGRAMS, Program
 from tests.worker.eventually import eventually
@@ -31,11 +31,6 @@ async def programs() -> AsyncIterator[list[Program]]:
         await program.stop()
         while await program.read():
             continue  # to the end, which comes when whoever shares its output is gone too
-
-
-def living_children() -> set[int]:
-    """The children that this process has now, but for zombies."""
-    return {pid for pid in children_of(os.getpid()) if is_alive(pid)}
 
 
 # --- what a child finds -----------------------------------------------------------------------------

@@ -22,6 +22,14 @@ def stamp(folder: str) -> int:
     return os.getpid()
 
 
+def hold(folder: str, key: str) -> int:
+    """Be there until there is this file, and tell which process this is."""
+    note(folder, "holds", time.time())
+    while not Path(key).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
 # --- deaths -----------------------------------------------------------------------------------------
 
 
@@ -38,7 +46,7 @@ def leave(folder: str, code: int) -> None:
 
 
 def be_killed(folder: str) -> None:
-    """What a kernel without memory does to a process."""
+    """What is seen of a process that the kernel ends for want of memory: one SIGKILL, and no word."""
     note(folder, "ends", time.time())
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -145,16 +153,19 @@ class UnspeakableError(Exception):
 
 def raise_the_unspeakable(folder: str) -> None:
     """Raise what cannot travel."""
+    note(folder, "ends", time.time())
     raise UnspeakableError(1, 2)
 
 
 def raise_half_a_character(folder: str) -> None:
     """Raise a text that no encoding takes."""
+    note(folder, "ends", time.time())
     raise ValueError("before \ud800 after")
 
 
 def raise_at_length(folder: str, size: int) -> None:
     """Raise a long text."""
+    note(folder, "ends", time.time())
     raise ValueError("x" * size)
 
 
@@ -167,21 +178,30 @@ class Refusing:
 
 def return_a_lock(folder: str) -> Any:
     """Return what JSON does not know."""
+    note(folder, "ends", time.time())
     return threading.Lock()
 
 
 def return_what_refuses(folder: str) -> Any:
     """Return what raises at whoever looks at it."""
+    note(folder, "ends", time.time())
     return Refusing()
 
 
-def give_back(value: Any, size: int | None = None) -> Any:
-    """Return the argument, or so many letters."""
-    return value if size is None else "x" * size
+def return_at_length(folder: str, size: int) -> str:
+    """Return so many letters."""
+    note(folder, "ends", time.time())
+    return "x" * size
+
+
+def give_back(value: Any) -> Any:
+    """Return the argument."""
+    return value
 
 
 def leave_by_sys_exit(folder: str) -> None:
     """Ask the interpreter to end."""
+    note(folder, "ends", time.time())
     sys.exit(5)
 
 
