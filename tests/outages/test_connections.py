@@ -55,6 +55,7 @@ async def test_a_pool_of_dead_connections_costs_one_call(network: Network, open_
     for _ in range(8):
         async with asyncio.timeout(5):
             await store.add_tasks([new()])
+    await network.proxy.drop()  # else the teardown waits for goodbyes that cannot come
 
 
 async def test_a_server_that_accepts_and_says_nothing_holds_up_no_startup(network: Network) -> None:
@@ -72,8 +73,10 @@ async def test_a_server_that_falls_silent_during_startup_holds_it_up_for_ten_sec
 ) -> None:
     """Connected, and then silence: the questions of a startup have a deadline too."""
     from kapusta_sqlalchemy import _crud
+    from kapusta_sqlalchemy._dialects._postgresql import _checkouts
 
     monkeypatch.setattr(_crud, "STARTUP_SECONDS", 0.5)
+    monkeypatch.setattr(_checkouts, "_CONNECT_SECONDS", 1.0)  # a connection in the making is seen through
     store = AlchemyCRUD(network.url)
     starting = asyncio.create_task(store.startup())
     async with asyncio.timeout(8):
@@ -113,8 +116,16 @@ async def test_a_server_that_falls_silent_while_the_store_is_made_is_given_up(
     await store.shutdown()
 
 
-async def test_a_call_that_is_given_up_while_it_connects_is_given_up_soon(network: Network) -> None:
+async def test_a_call_that_is_given_up_while_it_connects_is_given_up_soon(
+    network: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Through an engine whose driver waits for ever, too, it is left alone, and does no harm when it is through."""
+    from kapusta_sqlalchemy._dialects import OPENING_SECONDS
+    from kapusta_sqlalchemy._dialects._mysql import _checkouts as of_mysql
+    from kapusta_sqlalchemy._dialects._postgresql import _checkouts as of_postgresql
+
+    for checkouts in (of_mysql, of_postgresql):
+        monkeypatch.setattr(checkouts, "OPENING_SECONDS", OPENING_SECONDS / 10)
     engine = create_async_engine(network.url)
     store = AlchemyCRUD(engine)
     await store.startup()
@@ -124,7 +135,7 @@ async def test_a_call_that_is_given_up_while_it_connects_is_given_up_soon(networ
     call = asyncio.create_task(store.find_tasks(TaskQuery()))
     await eventually(lambda: network.proxy.open, "it connects")
     call.cancel()
-    done, _ = await asyncio.wait([call], timeout=8)
+    done, _ = await asyncio.wait([call], timeout=OPENING_SECONDS * 0.8)
     network.proxy.flow()
 
     assert done, "it still waits for a connection"
