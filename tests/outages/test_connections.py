@@ -85,8 +85,12 @@ async def test_a_server_that_falls_silent_during_startup_holds_it_up_for_ten_sec
     network.proxy.hold()
 
     async with asyncio.timeout(8):
-        with pytest.raises(StoreUnavailableError, match=r"no answer within|does not answer|TimeoutError"):
+        with pytest.raises(
+            StoreUnavailableError, match=r"no answer within|does not answer|TimeoutError"
+        ) as given_up:
             await starting
+
+    assert str(given_up.value).count("The store did not carry out startup") == 1
 
 
 async def test_a_server_that_falls_silent_while_the_store_is_made_is_given_up(

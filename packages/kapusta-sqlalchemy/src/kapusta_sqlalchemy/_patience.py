@@ -49,6 +49,8 @@ async def patiently(dialect: Dialect, operation: str, attempt: Callable[[], Awai
     while True:
         try:
             return await attempt()
+        except StoreUnavailableError:
+            raise  # it has said what is wrong
         except dialect.errors as error:
             trouble = dialect.trouble(error)
             if trouble is None:
