@@ -165,7 +165,7 @@ TABLE = [
             "failures": None,
             "delay": 2 * TEN,
             "error": "the traceback",
-            "reason": "the transaction that held its outcome did not commit; its body raised ConnectionError: gone",
+            "reason": "the transaction of its outcome did not commit; its body raised ConnectionError: gone",
         },
     ),
     Row(
@@ -175,7 +175,7 @@ TABLE = [
         {
             "delay": TEN,
             "error": "of the attempt before",
-            "reason": "the transaction that held its outcome did not commit",
+            "reason": "the transaction of its outcome did not commit",
         },
     ),
     Row(

@@ -2,46 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import pytest
 from sqlalchemy import event, func, select, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from kapusta import Kapusta
 from kapusta.backend import TaskQuery
 from tests.transactions.conftest import orders
-
-LOCK = {
-    "sqlite": "BEGIN IMMEDIATE",
-    "postgresql": "LOCK TABLE kapusta_task IN EXCLUSIVE MODE",
-    "mysql": "LOCK TABLES kapusta_task WRITE",
-}
-"""What keeps others from writing tasks."""
-
-UNLOCK = {"sqlite": "ROLLBACK", "postgresql": "ROLLBACK", "mysql": "UNLOCK TABLES"}
-
-IMPATIENCE = {
-    "sqlite": "PRAGMA busy_timeout = 100",
-    "postgresql": "SET lock_timeout = '100ms'",
-    "mysql": "SET SESSION lock_wait_timeout = 1",
-}
-"""How the caller says that it does not wait for long."""
-
-
-@asynccontextmanager
-async def locked(url: str, kind: str) -> AsyncIterator[None]:
-    """Somebody else keeps all tasks locked."""
-    engine = create_async_engine(url, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        if kind == "postgresql":
-            await connection.execute(text("BEGIN"))
-        await connection.execute(text(LOCK[kind]))
-        yield
-        await connection.execute(text(UNLOCK[kind]))
-    await engine.dispose()
+from tests.transactions.locking import IMPATIENCE, locked
 
 
 async def test_a_launch_that_meets_a_conflict_is_not_repeated_in_the_callers_transaction(

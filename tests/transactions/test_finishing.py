@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from datetime import timedelta
 
@@ -269,18 +270,19 @@ async def test_a_snapshot_from_before_a_renewal_is_explained(
                 raised.append(error)
                 raise
 
-    task = kapusta.register_task(book, name="book")
+    task = kapusta.register_task(book, name="book", on_crash="hold")
     await kapusta.startup()
 
-    with pytest.raises(TaskFailedError, match="READ COMMITTED") as caught:
+    with pytest.raises(TaskFailedError) as caught:
         await (await task.launch()).result(timeout=10)
 
-    assert "of task " in str(caught.value)
+    assert caught.value.status is TaskStatus.held
+    assert re.search("of task .* READ COMMITTED", str(caught.value.error))
     assert len(raised) == 1
 
 
 async def test_a_claim_that_was_lost_is_said_within_the_transaction(
-    url: str, engine: AsyncEngine, kapusta: Kapusta
+    url: str, engine: AsyncEngine, kapusta: Kapusta, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The body learns it before its effects are there, and they are not there after it."""
     clock = ManualClock()
@@ -307,6 +309,7 @@ async def test_a_claim_that_was_lost_is_said_within_the_transaction(
     await kapusta.run_until_idle()
 
     assert lost == [handle]
+    assert "ended as 'success', but its claim was lost: refused" in caplog.text
     assert await handle.status() is TaskStatus.pending  # as its rescuer has left it
     assert await booked(engine) == []
     await rescuer.shutdown()

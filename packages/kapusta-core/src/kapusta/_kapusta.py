@@ -322,7 +322,7 @@ class Kapusta:
         """In the body of a running task: write its success within a transaction of the body's own.
 
         It is there exactly if the transaction commits, and stays, however the body ends after that. If it does not
-        commit, the task counts as crashed: ``on_crash`` says what becomes of it.
+        commit, or could not even be written, the task counts as crashed: ``on_crash`` says what becomes of it.
 
         Args:
             transaction: an open transaction of yours; see the launch option of this name.

@@ -82,12 +82,12 @@ def crashed(task: StoredTask, policy: Policy, reason: str, *, error: str | None 
 def uncommitted(
     task: StoredTask, policy: Policy, cause: str | None, *, error: str | None, chance: float
 ) -> Change:
-    """The transaction that held its outcome did not commit: a crash, and what is to follow waits.
+    """The transaction of its outcome did not commit: a crash, and what is to follow waits.
 
     Whatever kept the commit from succeeding, as a link or a constraint, does so a moment later as well. The pause is
     that of as many failures; the usual one where the task wants none, as crashes may be without limit.
     """
-    reason = "the transaction that held its outcome did not commit"
+    reason = "the transaction of its outcome did not commit"
     change = crashed(
         task, policy, f"{reason}; its body raised {cause}" if cause is not None else reason, error=error
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar
 
-from .._errors import AlreadyFinishedError, ClaimLostError, OutsideOfTaskError
+from .._errors import AlreadyFinishedError, ClaimLostError, OutsideOfTaskError, TransactionError
 from .._executors._attempt import ResultEncoder
 from .._outcomes import succeeded
 from .._records import ChangeAnswer
@@ -27,12 +27,18 @@ class Finisher:
         task = self._run.task
         encoded = self._encode.encode(result, done=False)
         joined = self.store.within(transaction, lambda: self._committed(self._run))
-        (answer,) = await joined.change_tasks([succeeded(task, encoded)])
-        if answer.answer is ChangeAnswer.already and self._run.finished_within:
+        # From before the write: one that meets an error of the database's has not committed either.
+        before, self._run.finished_within = self._run.finished_within, True
+        try:
+            (answer,) = await joined.change_tasks([succeeded(task, encoded)])
+        except TransactionError:
+            self._run.finished_within = before  # it was not sent
+            raise
+        if answer.answer is ChangeAnswer.already and before:
             raise AlreadyFinishedError(task_id=task.id)
         if answer.answer is not ChangeAnswer.accepted:
+            self._run.finished_within = before  # it has no effect, whether the transaction commits or not
             raise ClaimLostError(task_id=task.id)
-        self._run.finished_within = True
 
 
 _current: ContextVar[Finisher | None] = ContextVar("kapusta_finisher", default=None)

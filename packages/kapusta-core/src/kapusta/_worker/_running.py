@@ -25,7 +25,7 @@ class Run:
         body: how to stop it.
         claimed_at: on the monotonic scale, from before the claim was sent.
         store_now: the store's now at the claim.
-        finished_within: whether its body has written its outcome in a transaction of its own.
+        finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
         past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
         lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
         living: the asyncio task that it is lived in.
