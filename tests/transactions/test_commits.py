@@ -2,15 +2,58 @@
 
 from __future__ import annotations
 
+import inspect
+import re
+from typing import Any
+
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import (
+    Column,
+    Executable,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    Result,
+    Table,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import Kapusta, TaskFailedError, TaskStatus
 from kapusta.backend import StoredTask, TaskQuery
-from tests.transactions.conftest import orders
+from tests.transactions.conftest import Begin, orders
 from tests.transactions.locking import IMPATIENCE, locked
+
+lines = Table(
+    "lines",
+    MetaData(),
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("order_id", Integer),
+    ForeignKeyConstraint(["order_id"], [orders.c.id], deferrable=True, initially="DEFERRED").ddl_if(
+        dialect=("postgresql", "sqlite")
+    ),
+)
+"""What belongs to orders; where a database can, it looks in the end whether they are there."""
+
+MINE = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT CONNECTION_ID()"}
+KILL = {"postgresql": "SELECT pg_terminate_backend({}, 10000)", "mysql": "KILL {}"}
+
+
+async def ask(transaction: Any, statement: Executable) -> Result[Any]:
+    """What a statement answers, on any kind of connection or session."""
+    answer = transaction.execute(statement)
+    result: Result[Any] = await answer if inspect.isawaitable(answer) else answer
+    return result
+
+
+async def cut_off(engine: AsyncEngine, transaction: Any) -> None:
+    """Have the server end the connection of a transaction."""
+    kind = engine.dialect.name.replace("mariadb", "mysql")
+    mine = (await ask(transaction, text(MINE[kind]))).scalar_one()
+    async with engine.connect() as other:
+        await other.execute(text(KILL[kind].format(mine)))
 
 
 async def booked(engine: AsyncEngine) -> list[int]:
@@ -23,6 +66,56 @@ async def stored(kapusta: Kapusta) -> StoredTask:
     """The one task that there is."""
     (task,) = await kapusta.crud.find_tasks(TaskQuery())
     return task
+
+
+@pytest.mark.parametrize(
+    ("url", "how", "raised"),
+    [
+        ("sqlite", "its lines have no order", "IntegrityError"),
+        ("postgresql", "its lines have no order", "IntegrityError"),
+        ("postgresql", "its connection is gone", "Error"),
+        ("mysql", "its connection is gone", "OperationalError"),
+    ],
+    indirect=["url"],
+)
+async def test_an_outcome_whose_commit_itself_fails_is_none(
+    kapusta: Kapusta,
+    engine: AsyncEngine,
+    begin: Begin,
+    how: str,
+    raised: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """All statements of the first run have succeeded, and COMMIT does not: the second run's effects are there, once."""
+    committing: list[int] = []
+
+    async def book(order: int) -> str:
+        run = len(committing) + 1
+        async with begin() as transaction:
+            if engine.dialect.name == "sqlite":
+                await ask(transaction, text("PRAGMA foreign_keys = ON"))
+            await ask(transaction, lines.insert().values(id=run, order_id=order))
+            if run > 1 or how != "its lines have no order":
+                await ask(transaction, orders.insert().values(id=order))
+            await kapusta.finish_within(transaction, f"run {run}")
+            if run == 1 and how == "its connection is gone":
+                await cut_off(engine, transaction)
+            committing.append(run)
+        return "returned"
+
+    task = kapusta.register_task(book, name="book", backoff=0.01)
+    await kapusta.startup()
+    async with engine.begin() as connection:
+        await connection.run_sync(lines.metadata.create_all)
+
+    with caplog.at_level("INFO"):
+        assert await (await task.launch(7)).result(timeout=20) == "run 2"
+
+    assert committing == [1, 2]
+    assert re.search(rf"did not commit; its body raised sqlalchemy\.exc\.\w*{raised}", caplog.text)
+    assert await booked(engine) == [7]
+    async with engine.connect() as connection:
+        assert (await connection.execute(select(lines))).all() == [(2, 7)]
 
 
 @pytest.mark.parametrize("lets_it_out", [True, False])
