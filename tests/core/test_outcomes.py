@@ -356,8 +356,20 @@ def test_whether_a_failure_now_would_leave_a_retry(failures: int, *, left: bool)
 
 
 @pytest.mark.parametrize(
-    "options", [b"", b"nonsense", b'{"timeout": -5, "max_retry_attempts": "x"}', b"\xff"]
+    "options",
+    [
+        b"",
+        b"nonsense",
+        b'{"timeout": -5, "max_retry_attempts": "x"}',
+        b"\xff",
+        b'{"unknown": ' + b"[" * 100_000,
+        "{",
+        5,
+        1.5,
+        None,
+    ],
+    ids=range(9),
 )
-def test_a_policy_that_cannot_be_read_lets_nothing_run_twice(options: bytes) -> None:
+def test_a_policy_that_cannot_be_read_lets_nothing_run_twice(options: Any) -> None:
     """A row that somebody has broken by hand does not stop a worker's loop, and is not taken for one that may be repeated."""
     assert Policy.read(options) == Policy(on_crash=OnCrash.hold)

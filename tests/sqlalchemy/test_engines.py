@@ -195,6 +195,24 @@ async def test_connections_of_ours_are_durable(store: AlchemyCRUD) -> None:
     assert pragmas == ["wal", 2, 500]
 
 
+async def test_how_a_given_connection_reads_a_text_is_the_users_again(engine: AsyncEngine) -> None:
+    """During an operation it reads what is no text, too, so that one such row hides no other."""
+    crud = AlchemyCRUD(engine)
+    await crud.startup()
+    await crud.add_tasks([damaged := new(), healthy := new()])
+    async with engine.begin() as connection:
+        await connection.exec_driver_sql(
+            f"UPDATE kapusta_task SET token = CAST(X'ff' AS TEXT) WHERE id = {damaged.id}"
+        )
+
+    assert [task.id for task in await crud.find_tasks(TaskQuery())] == [healthy.id]
+
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        assert driver.text_factory is str
+    await crud.shutdown()
+
+
 @pytest.mark.parametrize("pool", [NullPool, StaticPool])
 async def test_any_pool_will_do(url: str, pool: type[NullPool | StaticPool]) -> None:
     """A pool that keeps nothing, and one that has a single connection, serve as well."""

@@ -88,6 +88,20 @@ async def test_an_idle_claim_needs_no_lock(store: AlchemyCRUD, path: Path) -> No
         writer.execute("COMMIT")
 
 
+async def test_a_claim_with_nothing_due_that_can_be_read_needs_no_lock(
+    store: AlchemyCRUD, path: Path
+) -> None:
+    """What somebody has written into a row by hand keeps nobody's writes waiting at each look."""
+    await store.add_tasks([new()])
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("UPDATE kapusta_task SET options = 5")
+        writer.execute("BEGIN IMMEDIATE")
+
+        assert (await store.claim_tasks(claim())).tasks == []
+
+        writer.execute("COMMIT")
+
+
 async def test_an_idle_claim_is_not_noticed_by_others(store: AlchemyCRUD, path: Path) -> None:
     """It leaves `data_version` alone: two idle processes do not wake each other for ever."""
     with closing(sqlite3.connect(path)) as bystander:

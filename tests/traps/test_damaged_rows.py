@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta import TaskStatus
 from kapusta._worker._housekeeper import PAGE
 from kapusta.backend import TaskQuery
 from kapusta.testing import ManualClock
-from kapusta_sqlalchemy import AlchemyCRUD
+from kapusta_sqlalchemy import AlchemyCRUD, metadata
 from tests.worker.conftest import MakeKapusta
 from tests.worker.stored import claimed_by_the_dead, stored
 
@@ -146,3 +148,94 @@ async def test_a_page_of_damaged_rows_whose_worker_died_hides_nothing_behind_it(
     record = await stored(kapusta, last)
     assert (record.status, record.run) == (TaskStatus.success, 2)
     assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery(limit=1))] == [last]
+
+
+COLUMNS: Final = [column for column in metadata.tables["kapusta_task"].columns if column.name != "id"]
+VALUES: Final[dict[str, tuple[str, tuple[type, ...]]]] = {
+    "text": ("'garbage'", (int, bool, bytes)),
+    "integer": ("5", (bytes,)),
+    "blob": ("X'ff00'", (int, bool, str)),
+    "real": ("1.5", (int, bool, bytes)),
+    "null": ("NULL", ()),
+    "broken": ("CAST(X'ff00' AS TEXT)", ()),
+}
+"""What is written into a column of each kind, and to which columns of SQLite, which are of no type, it is foreign."""
+
+
+async def rows_of(url: str) -> dict[int, Any]:
+    """The rows of the task table, by their ids."""
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        if engine.name == "sqlite":  # as a text may be none
+            driver: Any = (await connection.get_raw_connection()).driver_connection
+            driver.text_factory = bytes
+        rows = await connection.execute(text("SELECT * FROM kapusta_task"))
+        found = {row.id: tuple(row) for row in rows}
+    await engine.dispose()
+    return found
+
+
+async def damage_each(url: str, ids: Mapping[str, int], kind: str) -> set[str]:
+    """Damage one column each of many rows; answer which, as some databases keep to the types of their columns."""
+    literal, _ = VALUES[kind]
+    if url.startswith("postgresql") and kind == "blob":
+        literal = "decode('ff00', 'hex')"
+    engine = create_async_engine(url)
+    done = set()
+    for column, id in ids.items():
+        try:
+            async with engine.begin() as connection:
+                await connection.execute(
+                    text(f"UPDATE kapusta_task SET {column} = {literal} WHERE id = {id}")
+                )
+            done.add(column)
+        except DBAPIError:
+            assert kind == "null" or not url.startswith("sqlite")
+    await engine.dispose()
+    return done
+
+
+def foreign(url: str, kind: str) -> set[str]:
+    """The columns to which a value of this kind is foreign, and which keep it all the same."""
+    _, types = VALUES[kind]
+    return {
+        column.name for column in COLUMNS if url.startswith("sqlite") and column.type.python_type in types
+    }
+
+
+@pytest.mark.parametrize("died", [False, True], ids=["waiting", "died"])
+@pytest.mark.parametrize("kind", VALUES)
+async def test_whatever_is_in_whichever_column_harms_no_neighbour(
+    url: str, make_kapusta: MakeKapusta, caplog: pytest.LogCaptureFixture, kind: str, died: bool
+) -> None:
+    """A row for each column, with a neighbour each: these run, once; what cannot be read is not touched, and named once."""
+    clock = ManualClock()
+    kapusta = make_kapusta(AlchemyCRUD(url, clock=clock), max_concurrent_tasks=100)
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.crud.startup()
+    handles = [int(handle) for handle in await task.launch_many({} for _ in range(2 * len(COLUMNS)))]
+    damaged = dict(zip((column.name for column in COLUMNS), handles[::2], strict=True))
+    if died:
+        await claimed_by_the_dead(kapusta.crud, "task", count=len(handles))
+    done = await damage_each(url, damaged, kind)
+    before = await rows_of(url)
+
+    with caplog.at_level(logging.WARNING, logger="kapusta"):
+        await kapusta.startup()
+        await clock.advance(minutes=3)
+        later = await task.launch()
+        await clock.advance(minutes=3)
+
+    for id in (*handles[1::2], int(later)):
+        record = await stored(kapusta, id)
+        runs = 2 if died and id != later else 1
+        assert (record.status, record.run) == (TaskStatus.success, runs)
+    after = await rows_of(url)
+    unreadable = {damaged[column] for column in done & foreign(url, kind)}
+    assert {id for id in unreadable if before[id] != after[id]} == set()
+    readable = {each.id for each in await kapusta.crud.find_tasks(TaskQuery(limit=1000))}
+    assert not readable & unreadable
+    assert readable >= set(handles) - set(damaged.values())
+    assert not [record.message for record in caplog.records if record.exc_info]
+    errors = [record.message for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(errors) == len(set(errors))

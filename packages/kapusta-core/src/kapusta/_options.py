@@ -45,7 +45,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The policy that was stored; `UNREADABLE` if it cannot be read, so that no row harms a loop."""
         try:
             return _policy_decoder.decode(options)
-        except (msgspec.DecodeError, ValueError):
+        except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
             return UNREADABLE
 
 

@@ -6,9 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from types import NoneType
 from typing import Any, Final, TypeVar
 
 from kapusta.backend import StoredTask, TaskExecutionMode, TaskQuery, TaskStatus
+
+from ._tables import build_tables, python_type
 
 T = TypeVar("T", bound=Sequence[Any])
 
@@ -17,6 +20,7 @@ _EPOCH: Final = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND: Final = timedelta(microseconds=1)
 _MODES: Final = {mode.value: mode for mode in TaskExecutionMode}
 _STATUSES: Final = {status.value: status for status in TaskStatus}
+_COLUMNS: Final = tuple(build_tables().task.columns)
 
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 _LAST: Final = datetime.max.replace(tzinfo=UTC)
@@ -87,7 +91,13 @@ def _report(task_id: int, problem: str) -> None:
 
 
 def to_record(row: Sequence[Any]) -> StoredTask:
-    """The record of a row whose columns are in the table's order."""
+    """The record of a row whose columns are in the table's order.
+
+    Raises:
+        KeyError, TypeError, ValueError: there is none.
+    """
+    if (foreign := _foreign(tuple(map(type, row)))) is not None:
+        raise TypeError(foreign)
     (
         id, token, name, payload, codec, mode, queue, rank, eta, deadline, options, status, run, worker, lease,
         lease_end, settled_run, failures, crashes, interruptions, cancel_requested, result, error, reason,
@@ -122,6 +132,15 @@ def to_record(row: Sequence[Any]) -> StoredTask:
         started=None if started is None else to_instant(started),
         finished=None if finished is None else to_instant(finished),
     )
+
+
+@lru_cache(maxsize=256)  # many rows have few kinds
+def _foreign(types: tuple[type, ...]) -> str | None:
+    """What is wrong with a row whose values are of these types, as SQLite keeps in a column what it was given."""
+    for column, found in zip(_COLUMNS, types, strict=True):
+        if not issubclass(found, python_type(column)) and not (column.nullable and found is NoneType):
+            return f"{column.name} is of type {found.__name__}, not {python_type(column).__name__}"
+    return None
 
 
 def to_columns(task: StoredTask) -> dict[str, Any]:

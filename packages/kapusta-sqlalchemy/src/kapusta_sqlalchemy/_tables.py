@@ -67,6 +67,12 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 
 
+def python_type(column: Column[Any]) -> type:
+    """Of which type a value of this column is, in a row; a truth is a number where a database has no other."""
+    found = column.type.python_type
+    return int if found is bool else found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Tables:
     """The tables of one store.

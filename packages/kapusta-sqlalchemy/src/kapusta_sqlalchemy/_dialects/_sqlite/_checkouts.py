@@ -28,6 +28,14 @@ class SQLiteCheckout(Checkout):
         return self.connection.in_transaction
 
 
+def text_of(data: bytes) -> str | bytes:
+    """What is read of a text; of what is none, which Python would fail for together with all other rows, the bytes."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
 class MadeEngine:
     """An engine of ours: its connections are in autocommit, and its pool resets nothing."""
 
@@ -59,6 +67,7 @@ class MadeEngine:
         cursor = connection.cursor()
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.close()
+        connection.driver_connection.text_factory = text_of
         self._open += 1
 
     def _on_discard(self) -> None:
@@ -92,8 +101,8 @@ class GivenCheckout(SQLiteCheckout):
     def __init__(self, taken: AsyncConnection, driver: Connection) -> None:
         self._taken = taken
         self.connection = driver
-        self._before: Any = driver.isolation_level
-        driver.isolation_level = None
+        self._before: Any = driver.isolation_level, driver.text_factory
+        driver.isolation_level, driver.text_factory = None, text_of
 
     @classmethod
     async def take(cls, engine: AsyncEngine) -> GivenCheckout:
@@ -105,7 +114,7 @@ class GivenCheckout(SQLiteCheckout):
         return cls(taken, await driver_of(taken))
 
     def give_back(self) -> Coroutine[Any, Any, None]:
-        self.connection.isolation_level = self._before
+        self.connection.isolation_level, self.connection.text_factory = self._before
         return self._taken.close()
 
     async def discard(self) -> None:

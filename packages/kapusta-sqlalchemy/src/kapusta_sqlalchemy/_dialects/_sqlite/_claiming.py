@@ -41,14 +41,15 @@ _IN_LANE: Final = """
 t.status = 'pending' AND t.queue = served.queue AND t.mode = served.mode AND t.name = served.name
 AND t.rank = served.rank"""
 
+# What nobody could read stays where it is: once it is claimed, no worker has it, and no other may.
 _LOOK: Final = f"""{_LANES}
 SELECT
   now,
   EXISTS (SELECT 1 FROM served JOIN {{task}} AS found ON found.id = (
-    SELECT id FROM {{task}} AS t WHERE {_IN_LANE}
+    SELECT id FROM {{task}} AS t WHERE {_IN_LANE} AND {{readable}}
       AND t.eta <= now AND (t.deadline IS NULL OR t.deadline > now) LIMIT 1)),
   (SELECT min((
-    SELECT eta FROM {{task}} AS t WHERE {_IN_LANE}
+    SELECT eta FROM {{task}} AS t WHERE {_IN_LANE} AND typeof(t.eta) = 'integer'
       AND t.eta > now AND (t.deadline IS NULL OR t.deadline > t.eta) ORDER BY t.eta LIMIT 1)) FROM served)
 FROM store
 """
@@ -63,7 +64,7 @@ WHERE id IN (
     SELECT found.id, found.mode,
       row_number() OVER (PARTITION BY found.mode ORDER BY found.rank, found.eta, found.id) AS place
     FROM store, served JOIN {{task}} AS found ON found.id IN (
-      SELECT id FROM {{task}} AS t WHERE {_IN_LANE}
+      SELECT id FROM {{task}} AS t WHERE {_IN_LANE} AND {{readable}}
         AND t.eta <= now AND (t.deadline IS NULL OR t.deadline > now) ORDER BY t.eta, t.id LIMIT ?))
   WHERE place <= CASE mode {{3}} END)
 RETURNING {{columns}}

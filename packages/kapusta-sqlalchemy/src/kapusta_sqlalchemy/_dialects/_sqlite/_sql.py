@@ -8,10 +8,11 @@ from functools import lru_cache
 from itertools import chain, repeat
 from typing import Any, Final
 
+from sqlalchemy import Column
 from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
 
 from ..._rows import LAST_INSTANT
-from ..._tables import Tables
+from ..._tables import Tables, python_type
 
 # SQLite's 'now' has milliseconds; as a Julian day it is exact enough to find them again, on every version
 # (unixepoch('subsec') is NULL before 3.42). What is added is `clock.offset`.
@@ -21,6 +22,15 @@ _HALF: Final = re.compile("[\ud800-\udfff]")  # half a surrogate pair
 
 MOST_ROWS: Final = 512
 """The most rows of one ``VALUES``: 17 marks each stay far below SQLite's 32,766."""
+
+
+_TYPES: Final = {int: "integer", str: "text", bytes: "blob"}
+
+
+def _is_readable(column: Column[Any]) -> str:
+    """Whether a row ``t`` has in this column what it is for: a column of SQLite keeps whatever is written into it."""
+    right = f"typeof(t.{column.name}) = '{_TYPES[python_type(column)]}'"
+    return f"(t.{column.name} IS NULL OR {right})" if column.nullable else right
 
 
 class Sql:
@@ -38,6 +48,7 @@ class Sql:
             "stage_id": f"temp.{preparer.quote_identifier(f'ix_{tables.prefix}stage_id')}",
             "stage_key": f"temp.{preparer.quote_identifier(f'ix_{tables.prefix}stage_key')}",
             "columns": ", ".join(column.name for column in tables.task.columns),
+            "readable": " AND ".join(map(_is_readable, tables.task.columns)),
             "now": _NOW.format("?"),
             "last": str(LAST_INSTANT),
         }
