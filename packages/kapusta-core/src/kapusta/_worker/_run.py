@@ -244,7 +244,7 @@ class Runner:
         """A transaction of its body's is over that held its outcome; whether that is stored, the store knows."""
         self._settled([run.task.id])
         run.past_lease = True
-        self._spawn(run, self._resolve_doubt(run))
+        _ = self._spawn(run, self._resolve_doubt(run))
 
     async def _resolve_doubt(self, run: Run) -> None:
         """Let go of the lease if the outcome is stored, so that the body may go on; of none that is still needed."""
