@@ -10,7 +10,6 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
-from ._arguments import Arguments
 from ._backoff import Backoff
 from ._crud import BaseCRUD
 from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
@@ -18,14 +17,13 @@ from ._enums import OnCrash, TaskExecutionMode, TaskStatus
 from ._errors import KapustaValueError, StillStartedError, StoreUnavailableError
 from ._handle import TaskClient, TaskHandle, as_task_id
 from ._launcher import Launcher
-from ._naming import importable, stored_name
 from ._opening import opened
-from ._options import Policy, RegistrationOptions, as_count, as_name, as_names, make_policy, task_options
+from ._options import Policy, RegistrationOptions, as_count, make_policy
 from ._pickle_codec import PickleCodec, codecs_with
 from ._records import TaskQuery
 from ._registry import Registry
 from ._role import refuse_in_import
-from ._spec import TaskSpec, is_async_function
+from ._spec import TaskSpec
 from ._store import Store
 from ._surroundings import as_environment, as_logger
 from ._task import AsyncTask, SyncTask, Task, TaskDecorator, check_function
@@ -180,28 +178,10 @@ class Kapusta:
             TaskSignatureError: the function cannot be launched.
         """
         check_function(func)
-        given_name = options.get("name")
-        name = stored_name(func) if given_name is None else as_name("name", given_name)
-        is_async = is_async_function(func)
-        given = {key: value for key, value in options.items() if key not in ("name", "aliases")}
-        chosen = task_options(
-            name,
-            is_async=is_async,
-            given={**given, "execution_mode": execution_mode},
-            defaults=self._defaults,
-        )
-        spec = TaskSpec(
-            name=name,
-            aliases=as_names("aliases", options.get("aliases")),
-            function=func,
-            is_async=is_async,
-            arguments=Arguments(name, func, self._codecs),
-            options=chosen,
-            importable=importable(func, task=name, needed=chosen.execution_mode is TaskExecutionMode.process),
-        )
+        spec = TaskSpec.of(func, execution_mode, options, self._defaults, self._codecs)
         self._registry.add(spec)
         self._wake()
-        return (AsyncTask if is_async else SyncTask)(spec, self._launcher)
+        return (AsyncTask if spec.is_async else SyncTask)(spec, self._launcher)
 
     def task(
         self, execution_mode: TaskExecutionMode | str | None = None, **options: Unpack[RegistrationOptions]

@@ -1,4 +1,4 @@
-"""One registered function, frozen."""
+"""One registered function, and what was said of it, frozen."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from typing import Any
 import msgspec
 
 from ._arguments import Arguments
-from ._naming import ImportPath
-from ._options import TaskOptions
+from ._codec import Codecs
+from ._enums import TaskExecutionMode
+from ._naming import ImportPath, importable, stored_name
+from ._options import Policy, RegistrationOptions, TaskOptions, as_name, as_names, task_options
 
 
 class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,43 @@ class TaskSpec(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Arguments
     options: TaskOptions
     importable: ImportPath | None
+
+    @classmethod
+    def of(
+        cls,
+        function: Callable[..., Any],
+        execution_mode: object,
+        options: RegistrationOptions,
+        defaults: Policy,
+        codecs: Codecs,
+    ) -> TaskSpec:
+        """What a registration comes to; *defaults* are for what it does not say.
+
+        Raises:
+            KapustaValueError, KapustaSyncTaskTimeoutError, UnknownOptionError: an option is wrong.
+            KapustaExecutionModeError: mode and function do not fit.
+            TaskSignatureError: the function cannot be launched.
+        """
+        given_name = options.get("name")
+        name = stored_name(function) if given_name is None else as_name("name", given_name)
+        is_async = is_async_function(function)
+        given = {key: value for key, value in options.items() if key not in ("name", "aliases")}
+        chosen = task_options(
+            name,
+            is_async=is_async,
+            given={**given, "execution_mode": execution_mode},
+            defaults=defaults,
+        )
+        in_process = chosen.execution_mode is TaskExecutionMode.process
+        return cls(
+            name=name,
+            aliases=as_names("aliases", options.get("aliases")),
+            function=function,
+            is_async=is_async,
+            arguments=Arguments(name, function, codecs),
+            options=chosen,
+            importable=importable(function, task=name, needed=in_process),
+        )
 
 
 def is_async_function(function: Callable[..., Any]) -> bool:
