@@ -108,22 +108,30 @@ class Runner:
             change = await self._decide(run, ended)
             if change is None:
                 self._abandon(run, ended)
-                return
-            self._report(run, change, await self._settler.settle(change))
-            abandoned = False
+            else:
+                abandoned = not await self._settle(run, change)
         except asyncio.CancelledError:
             self._log(logging.WARNING, run, "was cancelled from outside, and is rescued when its lease ends")
             raise
-        except StoreUnavailableError as problem:
-            self._log(
-                logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
-            )
         except Exception:
-            # The settler has logged what the store will not take: the run is left to its lease.
             self._logger.exception("Task %s: its run was abandoned", run.task.id, extra=self._extra(run))
         finally:
             self._keeper.drop(run.task.id, run.task.run)
             self._running.remove(run, abandoned=abandoned)
+
+    async def _settle(self, run: Run, change: Change) -> bool:
+        """Have what has become of a run stored; answer whether the store has taken it, or has refused it for good."""
+        try:
+            self._report(run, change, await self._settler.settle(change))
+        except StoreUnavailableError as problem:
+            self._log(
+                logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
+            )
+            return False
+        except Exception:  # noqa: BLE001 - whatever a row does to a store, the settler has logged it
+            self._log(logging.WARNING, run, "was abandoned, and is rescued when its lease ends")
+            return False
+        return True
 
     def _abandon(self, run: Run, ended: Ended | Change) -> None:
         """Leave a body to itself that cannot be stopped. If it lost its lease, what it will have said is sent all the same.
@@ -138,12 +146,8 @@ class Runner:
 
     async def _answer_late(self, run: Run, ended: Ended) -> None:
         change = self._after(run, ended)
-        if change is None:
-            return
-        try:
-            self._report(run, change, await self._settler.settle(change))
-        except StoreUnavailableError as problem:
-            self._log(logging.WARNING, run, f"has ended late; its outcome was not stored: {problem}")
+        if change is not None and await self._settle(run, change):
+            self._running.forget(run)
 
     async def _attempt(self, run: Run) -> Ended | Change:
         """Run the body; a change instead where it does not come to that."""

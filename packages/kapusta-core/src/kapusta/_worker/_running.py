@@ -94,6 +94,10 @@ class Running:
         if not self._runs:
             self.empty.set()
 
+    def forget(self, run: Run) -> None:
+        """A run that was abandoned has ended after all, and the store has heard of it."""
+        self._abandoned.discard((run.task.id, run.task.run))
+
     def knows(self, task_id: TaskId, run: int) -> bool:
         """Whether this worker has had anything to do with this run, but for settling it."""
         return (task_id, run) in self._runs or (task_id, run) in self._abandoned
