@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -68,6 +70,23 @@ async def test_a_timeout_kills_the_child_and_what_it_has_started(tmp_path: Path)
         await eventually(
             lambda: not is_alive(int(child)) and not is_alive(int(grandchild)), "both are gone", within=5
         )
+
+
+async def test_what_has_left_the_process_group_goes_on_and_keeps_nobody(tmp_path: Path) -> None:
+    """A child's own child that has called `setsid` outlives the timeout; neither the outcome nor the shutdown waits for it."""
+    kapusta = Kapusta(MemoryCRUD())
+    sleep = kapusta.register_task(bodies.leave_a_child_and_sleep, "process", name="sleep", timeout=3)
+
+    async with asyncio.timeout(40), kapusta:
+        handle = await sleep.launch(folder=str(tmp_path))
+        with pytest.raises(TaskFailedError) as failed:
+            await handle.result(timeout=30)
+
+    [[grandchild, _]] = bodies.notes(str(tmp_path))
+    went_on = is_alive(int(grandchild))
+    os.kill(int(grandchild), signal.SIGKILL)
+    assert failed.value.status is TaskStatus.timeout
+    assert went_on
 
 
 async def test_what_a_child_has_started_ends_with_its_crash(tmp_path: Path) -> None:

@@ -76,6 +76,16 @@ def start_a_child_and_sleep(folder: str) -> None:
     time.sleep(60)
 
 
+def leave_a_child_and_sleep(folder: str) -> None:
+    """In a process of its own: have a child that leaves its process group, with all that it has inherited; and sleep."""
+    if os.fork() == 0:
+        os.setsid()
+        note(folder, "left")
+        time.sleep(60)
+        os._exit(0)
+    time.sleep(60)
+
+
 def start_a_child_and_die(folder: str) -> None:
     """In a process of its own: have a child, and be killed as if there were no memory left."""
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
