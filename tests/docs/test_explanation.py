@@ -6,8 +6,10 @@ import itertools
 import re
 from xml.etree import ElementTree as ET
 
+import pytest
+
 from kapusta._enums import TRANSITIONS, TaskStatus
-from tests.architecture.tree import ROOT
+from tests.docs.named import LAWS, names_of
 from tests.docs.pages import DOCS
 
 DIAGRAM = DOCS / "explanation" / "life-of-a-task.svg"
@@ -31,19 +33,47 @@ def test_the_picture_of_a_tasks_life_is_the_one_in_the_code() -> None:
     assert names == set(TaskStatus)
 
 
-def test_every_promise_names_the_tests_that_hold_it() -> None:
-    """A promise without a test is a hope."""
-    promised, shown = (DOCS / "explanation" / "promise.md").read_text().split("## Which test shows it")
-    phases = [row[1] for row in re.finditer(r"^\| (\w[\w ]*) \| .*\|$", promised, re.MULTILINE)][1:]
-    rows = re.findall(r"^\| (\w[\w ]*) \| .* \| `(tests/\S+\.py)::(\w+)` \|$", shown, re.MULTILINE)
+PROMISED, SHOWN = (DOCS / "explanation" / "promise.md").read_text().split("## Which test shows it")
+ROW = re.compile(r"^\| \[([\w ]+)\]\(#([\w-]+)\) \| (.+?) \| ?(.*?) ?\|$", re.MULTILINE)
+PHASES = {phase: (anchor, broken) for phase, anchor, _, broken in ROW.findall(PROMISED)}
+SECTIONS = {name: text for name, _, text in (it.partition("\n") for it in SHOWN.split("\n### ")[1:])}
+SAID = re.compile(
+    r"^\| (promise|what may break it) \| (.+) \| `([\w/]+\.py|BackendContract)::(\w+)` \|$", re.MULTILINE
+)
+
+
+def test_every_phase_of_the_promise_leads_to_its_tests() -> None:
+    """A promise without a test is a hope, and a reader who doubts one is led to what shows it."""
+    rows = re.findall(r"^\| (?!---|phase)", PROMISED, re.MULTILINE)
+
+    assert len(PHASES) == len(rows) >= 10
+    assert list(SECTIONS) == list(PHASES)
+    assert [anchor for anchor, _ in PHASES.values()] == [name.replace(" ", "-") for name in SECTIONS]
+
+
+@pytest.mark.parametrize("phase", SECTIONS)
+def test_every_promise_names_the_tests_that_hold_it(phase: str) -> None:
+    """Each part of what may break it has one as well."""
+    said = SAID.findall(SECTIONS[phase])
+    _, broken = PHASES[phase]
+    parts = broken.split(";") if broken else []
+
+    promises = [words for kind, words, _, _ in said if kind == "promise"]
+    assert len(said) == SECTIONS[phase].count("::")
+    assert promises
+    assert len(said) - len(promises) >= len(parts)
+    assert parts or len(said) == len(promises)
+
+
+def test_the_tests_that_the_promise_names_are_there() -> None:
+    """Whoever renames a test, or deletes it, is told which promise it held."""
+    named = [(file, name) for _, _, file, name in SAID.findall(SHOWN)]
 
     lost = [
         f"{file}::{name}"
-        for _, file, name in rows
-        if not (ROOT / file).is_file() or f"def {name}(" not in (ROOT / file).read_text()
+        for file, name in named
+        if name not in (LAWS if file == "BackendContract" else names_of(file))
     ]
 
-    assert len(phases) >= 8
-    assert list(dict.fromkeys(phase for phase, _, _ in rows)) == phases
-    assert len(rows) == shown.count("::")
+    assert len(named) > 50
     assert lost == []

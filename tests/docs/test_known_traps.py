@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from functools import cache
 
-from kapusta.testing import BackendContract
-from kapusta.testing._law import laws_of
 from tests.architecture.tree import ROOT
+from tests.docs.named import LAWS, names_of
 from tests.docs.pages import DOCS
 
 PAGE = (DOCS / "explanation" / "known-traps.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (\d+) \| (.+?) \| ?(.*?) ?\|$", PAGE, re.MULTILINE)
 TEST = re.compile(r"`([\w/]+\.py|BackendContract)::(\w+)`")
-LAWS = {name for name, _ in laws_of(BackendContract)}
-
-
-@cache
-def names_of(file: str) -> frozenset[str]:
-    """The names of the test functions of one file; none if there is no such file."""
-    path = ROOT / file
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if path.is_file() else ()
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return frozenset(it.name for it in nodes if isinstance(it, kinds) and it.name.startswith("test_"))
 
 
 def test_there_are_126_traps_and_each_has_its_number() -> None:

@@ -58,6 +58,23 @@ async def test_a_task_whose_worker_died_is_run_again(scene: Scene, clock: Manual
     assert (task.status, task.run, task.failures) == (TaskStatus.success, 2, 0)
 
 
+async def test_a_dead_workers_task_waits_for_a_living_one(scene: Scene, clock: ManualClock) -> None:
+    """While nobody works nobody notices, not for a day; who comes then first gives the store a whole lease to be reached."""
+    scene.worker.register_task(work, name="work")
+    handle = await scene.task.launch()
+    await claimed_by_the_dead(scene.crud, "work")
+    await clock.advance(days=1)
+    alone = await stored(scene.crud, handle)
+    await scene.worker.startup()
+    await clock.advance(seconds=29)
+    early = await stored(scene.crud, handle)
+    await clock.advance(seconds=31)
+
+    task = await stored(scene.crud, handle)
+    assert (alone.status, alone.run) == (early.status, early.run) == (TaskStatus.started, 1)
+    assert (task.status, task.run) == (TaskStatus.success, 2)
+
+
 async def test_a_task_that_must_not_run_twice_is_held(scene: Scene, clock: ManualClock) -> None:
     """With on_crash="hold" no crash ever starts it again; the reason says what a person has to find out."""
     scene.worker.register_task(work, name="work")
