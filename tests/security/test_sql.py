@@ -88,11 +88,6 @@ TEXTS = list(dict.fromkeys([*NASTY.values(), *MIXED.values()]))
 LEASE = timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind() -> None:
-    """The servers that these tests start stay until all tests are over."""
-
-
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty database of each kind."""

@@ -36,11 +36,6 @@ def url(request: pytest.FixtureRequest) -> str:
     return found
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
-    """The server is there before, and is no leftover."""
-
-
 @pytest.fixture
 def uncollected() -> Iterator[None]:
     """For the test nothing is closed merely because nobody refers to it any more."""

@@ -33,11 +33,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
-    """The server is there before, and is no leftover."""
-
-
 async def damage(url: str, task_ids: int | Sequence[int], column: str, value: str | int | bytes) -> None:
     """Write something into rows that does not belong there."""
     ids = [int(task_id) for task_id in (task_ids if isinstance(task_ids, Sequence) else [task_ids])]

@@ -20,11 +20,6 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-@pytest.fixture(autouse=True)
-def nothing_left_behind(url: str, nothing_left_behind: None) -> None:
-    """The server is there before, and is no leftover."""
-
-
 def test_a_copy_of_the_process_does_not_speak_on_its_connections(url: str) -> None:
     """Both would send and hear on one socket. A copy has to start the store for itself; the original goes on."""
     ran = subprocess.run(

@@ -27,8 +27,8 @@ def url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind(url: str, nothing_left_behind: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server is there before, and is no leftover; and a statement that has waited for a row waits once."""
+def waits_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A statement that has waited for a row waits once."""
     monkeypatch.setattr(_patience, "_PATIENCE", 0.0)
 
 
