@@ -1,4 +1,7 @@
-"""The distribution ``kapusta`` 0.1.5 beside ours: both write into one import package, so the order decides whose files stay."""
+"""The distribution ``kapusta`` 0.1.5 beside ours: both write into one import package, so the order decides whose files stay.
+
+It is not 0.1.5 itself: `old_kapusta` makes a wheel of its name and version, with its modules, their names and its tables.
+"""
 
 from __future__ import annotations
 
