@@ -7,7 +7,6 @@ Needs Python, pip and the package registry. A session runs on the interpreter th
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -191,9 +190,9 @@ def check_outside(session: nox.Session, python: Path, script: Path) -> None:
 def type_commands(session: nox.Session, folder: Path, readme: Path) -> None:
     """Type what a README shows, as from a fresh clone, in an environment that has pip and nothing else."""
     session.run("python", "-m", "venv", str(folder))
-    there = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": None, "VIRTUAL_ENV": None}
     for commands in re.findall(r"^```console\n(.*?)^```$", readme.read_text(), re.MULTILINE | re.DOTALL):
-        session.run("bash", "-ec", commands, external=True, env=there)
+        # Not by PATH, in which the session's own programs come first.
+        run_outside(session, "bash", "-ec", f". '{folder}/bin/activate'\n{commands}")
 
 
 def run_outside(session: nox.Session, *command: str) -> None:
