@@ -202,8 +202,8 @@ class AlchemyCRUD(BaseCRUD):
     def within(self, transaction: object, committed: Callable[[], object]) -> JoinedStore:
         here = self._here()
 
-        def told() -> None:
-            here.dialect.hint()
+        def told(news: set[WakeKind]) -> None:
+            here.dialect.hint(news)
             committed()
 
         return Joined(transaction, self._tables, lambda: self.clock.offset, self._store_id, told)

@@ -20,7 +20,9 @@ from kapusta.backend import (
     JoinedStore,
     NewTask,
     StoredTask,
+    TaskStatus,
     TransactionError,
+    WakeKind,
     rules,
 )
 
@@ -54,16 +56,19 @@ class Joined(JoinedStore):
         tables: Tables,
         offset: Callable[[], timedelta],
         store_id: Callable[[], Awaitable[str]],
-        committed: Callable[[], object],
+        committed: Callable[[set[WakeKind]], object],
     ) -> None:
         self._transaction, self._tables, self._offset = given(transaction), tables, offset
         self._store_id, self._committed = store_id, committed
         self._listens = False
+        self._news: set[WakeKind] = set()
 
     async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
+        self._news.add("work")
         return await self._do(lambda connection: self._add(connection, tasks))
 
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
+        self._news |= {"work" if change.status is TaskStatus.pending else "settled" for change in changes}
         return await self._do(lambda connection: self._change(connection, changes))
 
     # --- reaching the caller's connection -----------------------------------------------------------
@@ -110,7 +115,7 @@ class Joined(JoinedStore):
             )
 
     def _listen(self, connection: Connection | None) -> None:
-        """Have the caller told after the commit. SQLAlchemy tells of it before: so look until it is through."""
+        """Have the caller told after the commit, and what of. SQLAlchemy tells of it before: so look until it is through."""
         if self._listens or connection is None:
             return
         self._listens = True
@@ -120,7 +125,7 @@ class Joined(JoinedStore):
             if transaction is not None and transaction.is_active:
                 loop.call_later(_POLL, look)
             else:
-                self._committed()
+                self._committed(self._news)
 
         def on_commit(*_: object) -> None:
             if not loop.is_closed():

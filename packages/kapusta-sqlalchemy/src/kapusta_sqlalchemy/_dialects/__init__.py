@@ -141,8 +141,8 @@ class Dialect(ABC):
     async def close(self) -> None:  # noqa: B027 - not every database has something to end
         """End what this dialect has going on beside the operations; before the engine is disposed."""
 
-    def hint(self) -> None:  # noqa: B027 - not every database can tell others
-        """Tell other handles soon that somebody's transaction has brought work."""
+    def hint(self, kinds: set[WakeKind]) -> None:  # noqa: B027 - not every database can tell others
+        """Tell other handles soon what somebody's transaction has brought."""
 
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:

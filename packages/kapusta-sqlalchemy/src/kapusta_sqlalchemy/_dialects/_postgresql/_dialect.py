@@ -177,8 +177,8 @@ class PostgreSQL(Dialect):
     ) -> AbstractAsyncContextManager[None]:
         return listening(engine, self._sql, wake)
 
-    def hint(self) -> None:
-        self._tell({"work"})
+    def hint(self, kinds: set[WakeKind]) -> None:
+        self._tell(kinds)
 
     def _tell(self, kinds: set[WakeKind]) -> None:
         if self._hints is not None:
