@@ -47,6 +47,11 @@ async def engine(url: str) -> AsyncIterator[AsyncEngine]:
 @pytest.fixture
 def blocking_url(url: str) -> str:
     """The same database, by a driver that blocks."""
+    return blocking(url)
+
+
+def blocking(url: str) -> str:
+    """The URL of the same database by a driver that blocks."""
     address = make_url(url)
     name = _BLOCKING[address.get_backend_name().replace("mariadb", "mysql")]
     return address.set(drivername=name).render_as_string(hide_password=False)
@@ -56,7 +61,7 @@ KINDS = ["AsyncSession", "AsyncConnection", "Session", "Connection"]
 """What can be joined."""
 
 
-def beginning(kind: str, engine: AsyncEngine, blocking: Engine) -> Begin:
+def beginning(kind: str, engine: AsyncEngine, blocks: Engine) -> Begin:
     """Begins transactions of one kind, on the one engine or the other."""
 
     @asynccontextmanager
@@ -68,10 +73,10 @@ def beginning(kind: str, engine: AsyncEngine, blocking: Engine) -> Begin:
             async with engine.begin() as connection:
                 yield connection
         elif kind == "Session":
-            with Session(blocking) as session, session.begin():
+            with Session(blocks) as session, session.begin():
                 yield session
         else:
-            with blocking.begin() as connection:
+            with blocks.begin() as connection:
                 yield connection
 
     return begin
@@ -80,9 +85,9 @@ def beginning(kind: str, engine: AsyncEngine, blocking: Engine) -> Begin:
 @pytest.fixture(params=KINDS)
 def begin(request: pytest.FixtureRequest, engine: AsyncEngine, blocking_url: str) -> Iterator[Begin]:
     """Each kind of transaction that can be joined."""
-    blocking = create_engine(blocking_url)
-    yield beginning(request.param, engine, blocking)
-    blocking.dispose()
+    blocks = create_engine(blocking_url)
+    yield beginning(request.param, engine, blocks)
+    blocks.dispose()
 
 
 @pytest.fixture

@@ -7,7 +7,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, bindparam, event, func, inspect, select, text, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    Executable,
+    bindparam,
+    event,
+    func,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session
 
@@ -32,11 +43,13 @@ from ._transaction import Transaction, explained, given, refuse_no_transaction
 
 T = TypeVar("T")
 
-_NOW: Final = {
-    "sqlite": "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000",
-    "postgresql": "SELECT CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint)",
-    "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))",
+_NOW_AND_HERE: Final = {
+    "sqlite": "SELECT CAST(ROUND((julianday('now') - 2440587.5) * 86400000.0) AS INTEGER) * 1000 AS instant, NULL AS here",
+    "postgresql": "SELECT CAST(extract(epoch FROM statement_timestamp()) * 1000000 AS bigint) AS instant, "
+    "array_to_string(current_schemas(TRUE), '/') AS here",
+    "mysql": "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) AS instant, DATABASE() AS here",
 }
+"""What time it is, and where a table is looked for whose name is all that is said of it."""
 _AT_ONCE: Final = 1000
 """So many tasks are looked for, and inserted, by one statement; what it takes at most differs from one database to another."""
 _POLL: Final = 0.001
@@ -65,20 +78,19 @@ class Joined(JoinedStore):
 
     async def add_tasks(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
         self._news.add("work")
-        return await self._do(lambda connection: self._add(connection, tasks))
+        return await self._do(lambda connection, now: self._add(connection, tasks, now))
 
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
         self._news |= {"work" if change.status is TaskStatus.pending else "settled" for change in changes}
-        return await self._do(lambda connection: self._change(connection, changes))
+        return await self._do(lambda connection, now: self._change(connection, changes, now))
 
     # --- reaching the caller's connection -----------------------------------------------------------
 
-    async def _do(self, work: Callable[[Connection], T]) -> T:
+    async def _do(self, work: Callable[[Connection, datetime], T]) -> T:
         store_id = await self._store_id()
 
         def checked(connection: Connection) -> T:
-            self._check(connection, store_id)
-            return work(connection)
+            return work(connection, self._check(connection, store_id))
 
         transaction: Transaction = self._transaction
         if isinstance(transaction, AsyncSession):
@@ -93,16 +105,18 @@ class Joined(JoinedStore):
             self._listen(transaction)
         return answer
 
-    def _check(self, connection: Connection, store_id: str) -> None:
-        """Raise unless there is a transaction, in the very store whose tasks are meant."""
+    def _check(self, connection: Connection, store_id: str) -> datetime:
+        """The store's now; raises unless there is a transaction, in the very store whose tasks are meant."""
         refuse_no_transaction(connection, self._transaction)
-        # Asked once of each connection of the caller's pool: what it leads to does not change.
+        kind = "mysql" if connection.dialect.name == "mariadb" else connection.dialect.name
+        said = _execute(connection, text(_NOW_AND_HERE[kind])).one()
+        # Asked once of each connection of the caller's pool, and again where it looks for the tables elsewhere by now.
         known = connection.info.setdefault("kapusta_stores", {})
         table = self._tables.store
-        place = (table.schema, table.name)
+        place = (table.schema or said.here, table.name)
         if place not in known:
             found = inspect(connection).has_table(table.name, schema=table.schema)
-            known[place] = connection.execute(select(table.c.id)).scalar_one_or_none() if found else None
+            known[place] = _execute(connection, select(table.c.id)).scalar_one_or_none() if found else None
         if known[place] != store_id:
             raise TransactionError(
                 transaction=repr(self._transaction),
@@ -113,6 +127,7 @@ class Joined(JoinedStore):
                 ),
                 remedy="Give a transaction of the database that this Kapusta keeps its tasks in.",
             )
+        return to_instant(said.instant) + self._offset()
 
     def _listen(self, connection: Connection | None) -> None:
         """Have the caller told after the commit, and what of. SQLAlchemy tells of it before: so look until it is through."""
@@ -136,12 +151,7 @@ class Joined(JoinedStore):
 
     # --- what is written ------------------------------------------------------------------------------
 
-    def _now(self, connection: Connection) -> datetime:
-        kind = "mysql" if connection.dialect.name == "mariadb" else connection.dialect.name
-        now: int = connection.execute(text(_NOW[kind])).scalar_one()
-        return to_instant(now) + self._offset()
-
-    def _add(self, connection: Connection, tasks: Sequence[NewTask]) -> list[Added]:
+    def _add(self, connection: Connection, tasks: Sequence[NewTask], now: datetime) -> list[Added]:
         for task in tasks:
             if task.unique is not None:
                 raise TransactionError(
@@ -149,7 +159,6 @@ class Joined(JoinedStore):
                     problem=f"task '{task.name}' has a unique key, which cannot be taken in a transaction yet",
                     remedy="Launch it after the commit, or without its key.",
                 )
-        now = self._now(connection)
         return [
             added
             for start in range(0, len(tasks), _AT_ONCE)
@@ -159,18 +168,17 @@ class Joined(JoinedStore):
     def _add_some(self, connection: Connection, tasks: Sequence[NewTask], now: datetime) -> list[Added]:
         table = self._tables.task
         wanted = select(table.c.id, table.c.token).where(table.c.id.in_([task.id for task in tasks]))
-        there = {id: _text(token) for id, token in connection.execute(wanted)}
+        there = {found.id: _text(found.token) for found in _execute(connection, wanted)}
         rows = [to_columns(rules.stored(task, now)) for task in tasks if task.id not in there]
         if rows:
             binary = self._binary(connection)
             # A parameter may not bear the name of a column whose value is more than that parameter.
             given = [row | {f"hex_{name}": _hex(row[name]) for name in binary} for row in rows]
             calls = {name: func.unhex(bindparam(f"hex_{name}")) for name in binary}
-            connection.execute(table.insert().values(calls) if calls else table.insert(), given)
+            _execute(connection, table.insert().values(calls) if calls else table.insert(), given)
         return [Added(id=task.id, outcome=_outcome(task, there)) for task in tasks]
 
-    def _change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
-        now = self._now(connection)
+    def _change(self, connection: Connection, changes: Sequence[Change], now: datetime) -> list[Changed]:
         answers: dict[int, ChangeAnswer] = {}
         for change in sorted(changes, key=lambda each: each.id):
             with explained(change.id):
@@ -187,14 +195,14 @@ class Joined(JoinedStore):
                     table.c.status == task.status.value,
                 )
                 writing = update(table).where(*as_seen).values(self._bound(connection, differs))
-                if connection.execute(writing).rowcount != 1:
+                if _execute(connection, writing).rowcount != 1:
                     answers[change.id] = ChangeAnswer.refused
         return [Changed(id=change.id, answer=answers[change.id]) for change in changes]
 
     def _locked(self, connection: Connection, id: int) -> StoredTask | None:
         # SQLite knows no lock on a row, and its drivers may begin a transaction with the first write only.
         table = self._tables.task
-        found = connection.execute(select(table).where(table.c.id == id).with_for_update())
+        found = _execute(connection, select(table).where(table.c.id == id).with_for_update())
         row = found.mappings().one_or_none()
         return None if row is None else to_record(_texts(row))
 
@@ -213,6 +221,13 @@ class Joined(JoinedStore):
             for column in self._tables.task.c
             if column.type.dialect_impl(connection.dialect).python_type is bytes
         }
+
+
+def _execute(
+    connection: Connection, statement: Executable, rows: Sequence[Mapping[str, Any]] | None = None
+) -> CursorResult[Any]:
+    """Have the caller's connection execute a statement of ours, whatever it makes of the caller's own tables."""
+    return connection.execute(statement, rows, execution_options={"schema_translate_map": None})
 
 
 _SHORT_TEXTS: Final = frozenset({"token", "name", "codec", "queue", "worker"})
