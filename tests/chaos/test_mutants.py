@@ -59,7 +59,7 @@ MUTANTS: Final = {
         f"{LAWS}::test_a_repeated_settlement_is_already_there",
     ),
     "renewal without run": Mutant(
-        f"{SQLITE}/_changing.py",
+        f"{SQLITE}/_renewing.py",
         "WHERE task.id = held.id AND task.run = held.run AND task.status = 'started' AND task.worker = ?",
         "WHERE task.id = held.id AND task.status = 'started' AND task.worker = ?",
         f"{LAWS}::test_a_lease_of_another_run_or_worker_is_lost",

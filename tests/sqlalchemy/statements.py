@@ -15,6 +15,11 @@ class Statements:
         self.asked: list[tuple[str, tuple[Any, ...]]] = []
 
     @property
+    def on_tables(self) -> list[tuple[str, tuple[Any, ...]]]:
+        """Those that are about what is stored."""
+        return [asked for asked in self.asked if not asked[0].startswith("PRAGMA")]
+
+    @property
     def writing(self) -> list[str]:
         """Those that are more than a question."""
         return [text for text, _ in self.asked if "UPDATE" in text or "INSERT" in text or "DELETE" in text]

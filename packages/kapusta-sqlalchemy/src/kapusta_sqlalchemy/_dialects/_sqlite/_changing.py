@@ -1,7 +1,8 @@
-"""Changes and renewals: many compare-and-sets in one statement."""
+"""Changes: many compare-and-sets in one statement; a rescue does not wait for whoever keeps the file."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,14 +15,13 @@ from kapusta.backend import (
     ChangeAnswer,
     Changed,
     Guard,
-    RenewAnswer,
-    Renewed,
-    RenewRequest,
     TaskStatus,
 )
 
 from ..._rows import to_duration
 from ._sql import MOST_ROWS, Sql, listed, values
+from ._trouble import is_locked
+from ._waiting import waiting_for
 
 _CHANGE: Final = f"""
 WITH store(now) AS MATERIALIZED (SELECT {{now}}),
@@ -57,26 +57,45 @@ RETURNING id, run
 
 _SETTLED: Final = "SELECT id, run, settled_run, worker FROM {task} WHERE id IN ({0})"
 
-_RENEW: Final = """
-WITH store(now) AS MATERIALIZED (SELECT {now}),
-held(id, run) AS (VALUES {0})
-UPDATE {task} AS task SET lease = ?, lease_end = min(store.now + ?, {last})
-FROM held, store
-WHERE task.id = held.id AND task.run = held.run AND task.status = 'started' AND task.worker = ?
-RETURNING id, cancel_requested
-"""
+_RESCUES_WAIT: Final = 0.05
+"""Seconds; a fifth of what renewals may, so that where many write the living come before the rescuers."""
 
 
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
     accepted: set[tuple[int, int]] = set()
-    for start in range(0, len(changes), MOST_ROWS):
-        text, parameters = values([_row(change) for change in changes[start : start + MOST_ROWS]])
-        rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
-        accepted.update((id, run) for id, run in rows)
+    rescues = [change for change in changes if change.guard is Guard.expired]
+    others = changes if not rescues else [change for change in changes if change.guard is not Guard.expired]
+    await _write(connection, sql, offset, others, accepted)
+    if rescues:
+        await _rescue(connection, sql, offset, rescues, accepted)
     # By the run as well: a batch may have two of one task in it, of which one has been lost.
     left = [change for change in changes if _kept(change) not in accepted and change.guard is Guard.holder]
     already = await _already(connection, sql, left) if left else set()
     return [Changed(id=change.id, answer=_answer(change, accepted, already)) for change in changes]
+
+
+async def _write(
+    connection: Connection, sql: Sql, offset: int, changes: Sequence[Change], accepted: set[tuple[int, int]]
+) -> None:
+    """Write what may be written, and note in *accepted* what that was."""
+    for start in range(0, len(changes), MOST_ROWS):
+        text, parameters = values([_row(change) for change in changes[start : start + MOST_ROWS]])
+        rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
+        accepted.update((id, run) for id, run in rows)
+
+
+async def _rescue(
+    connection: Connection, sql: Sql, offset: int, rescues: Sequence[Change], accepted: set[tuple[int, int]]
+) -> None:
+    # Whoever keeps the file keeps it from the worker, too: when the lock has gone, that is to be the first.
+    async def write() -> None:
+        await _write(connection, sql, offset, rescues, accepted)
+
+    try:
+        await waiting_for(_RESCUES_WAIT, connection, write)
+    except sqlite3.Error as error:
+        if not is_locked(error):
+            raise
 
 
 def _kept(change: Change) -> tuple[int, int]:
@@ -143,21 +162,3 @@ def _row(change: Change) -> tuple[Any, ...]:
 
 _GUARDS: Final = {guard: guard.value for guard in Guard}
 _STATUSES: Final = {status: status.value for status in TaskStatus}
-
-
-async def renew(connection: Connection, sql: Sql, offset: int, request: RenewRequest) -> list[Renewed]:
-    lease = to_duration(request.lease)
-    kept: dict[int, bool] = {}
-    for start in range(0, len(request.renewals), MOST_ROWS):
-        some = request.renewals[start : start + MOST_ROWS]
-        text, parameters = values([(renewal.id, renewal.run) for renewal in some])
-        rows = await connection.execute_fetchall(
-            sql.fill(_RENEW, text), (offset, *parameters, lease, lease, request.worker)
-        )
-        kept.update({id: bool(cancel_requested) for id, cancel_requested in rows})
-    return [
-        Renewed(id=renewal.id, answer=RenewAnswer.lost)
-        if renewal.id not in kept
-        else Renewed(id=renewal.id, answer=RenewAnswer.renewed, cancel_requested=kept[renewal.id])
-        for renewal in request.renewals
-    ]

@@ -32,7 +32,7 @@ from kapusta.backend import (
 from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
-from . import _adding, _changing, _claiming, _finding
+from . import _adding, _changing, _claiming, _finding, _renewing
 from ._checkouts import GivenCheckout, MadeEngine, driver_of
 from ._file import check_path, identity
 from ._opening import not_a_database, prepare
@@ -121,7 +121,7 @@ class SQLite(Dialect):
         return await _changing.change(connection, self._sql, self._offset, changes)
 
     async def renew(self, connection: Connection, request: RenewRequest) -> list[Renewed]:
-        return await _changing.renew(connection, self._sql, self._offset, request)
+        return await _renewing.renew(connection, self._sql, self._offset, request)
 
     async def rows(self, connection: Connection, query: TaskQuery) -> Sequence[Any]:
         return await _finding.rows(connection, self._sql, self._offset, query)

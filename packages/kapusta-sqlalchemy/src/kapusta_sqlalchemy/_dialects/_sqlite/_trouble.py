@@ -37,6 +37,11 @@ def code_of(error: BaseException | None) -> int | None:
     return code & _PRIMARY if isinstance(code, int) else None
 
 
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether somebody else has the lock that was needed."""
+    return code_of(error) in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+
+
 def trouble_of(error: Exception) -> Trouble | None:
     if isinstance(error, FileReplacedError):
         return Trouble(str(error))
