@@ -20,6 +20,7 @@ PACKAGES: Final = ("kapusta-core", "kapusta-memory", "kapusta-sqlalchemy")
 CORE: Final = "kapusta-core/src/kapusta"
 SQLITE: Final = "kapusta-sqlalchemy/src/kapusta_sqlalchemy/_dialects/_sqlite"
 LAWS: Final = "tests/contract/test_sqlite.py::TestSQLite"
+LOCKS: Final = "tests/sqlalchemy/test_locking.py"
 
 RUNNER: Final = """
 import sys
@@ -63,6 +64,18 @@ MUTANTS: Final = {
         "WHERE task.id = held.id AND task.run = held.run AND task.status = 'started' AND task.worker = ?",
         "WHERE task.id = held.id AND task.status = 'started' AND task.worker = ?",
         f"{LAWS}::test_a_lease_of_another_run_or_worker_is_lost",
+    ),
+    "a locked file costs leases": Mutant(
+        f"{SQLITE}/_renewing.py",
+        "return {id: (RenewAnswer.busy, bool(cancel_requested)) for id, cancel_requested in rows}",
+        "return {id: (RenewAnswer.lost, bool(cancel_requested)) for id, cancel_requested in rows}",
+        f"{LOCKS}::test_a_lease_is_busy_while_somebody_keeps_the_file[url]",
+    ),
+    "a rescue that waits for the lock": Mutant(
+        f"{SQLITE}/_changing.py",
+        "await waiting_for(_RESCUES_WAIT, connection, write)",
+        "await write()",
+        f"{LOCKS}::test_a_rescue_waits_for_nobody[engine]",
     ),
     "id_in_use answered as again": Mutant(
         f"{SQLITE}/_adding.py",
