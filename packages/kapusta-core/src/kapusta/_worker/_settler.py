@@ -19,6 +19,9 @@ MAX_BYTES: Final = 4 << 20
 BACKLOG: Final = 1000
 """With so many outcomes waiting for the store, no further task is claimed."""
 
+BACKLOG_BYTES: Final = 64 << 20
+"""Nor when those that wait take so many bytes."""
+
 
 class Settler:
     """Writes what has become of tasks, as many at once as have gathered; written by the worker's loop.
@@ -37,7 +40,7 @@ class Settler:
         self._store, self._settled, self._relieved, self._logger = store, settled, relieved, logger
         self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
         self._work = asyncio.Event()
-        self._unsettled = 0
+        self._unsettled = self._unsettled_bytes = 0
         self._closed = False
         self.flushed = asyncio.Event()
         self.flushed.set()
@@ -53,13 +56,14 @@ class Settler:
             return answer
         self._waiting.append((change, answer))
         self._unsettled += 1
+        self._unsettled_bytes += _size(change)
         self.flushed.clear()
         self._work.set()
         return asyncio.shield(answer)
 
     @property
     def is_backlogged(self) -> bool:
-        return self._unsettled >= BACKLOG
+        return self._unsettled >= BACKLOG or self._unsettled_bytes >= BACKLOG_BYTES
 
     async def run(self, failures: Failures) -> None:
         """Settle for ever."""
@@ -80,7 +84,7 @@ class Settler:
         while self._waiting:
             _, answer = self._waiting.popleft()
             answer.set_exception(_too_late())
-        self._unsettled = 0
+        self._unsettled = self._unsettled_bytes = 0
         self.flushed.set()
 
     def _batch(self) -> list[tuple[Change, asyncio.Future[ChangeAnswer]]]:
@@ -88,7 +92,7 @@ class Settler:
         size = 0
         while self._waiting and len(batch) < MAX_ROWS and size < MAX_BYTES:
             change, answer = self._waiting.popleft()
-            size += len(change.result or b"") + len(change.error or "") + len(change.reason or "")
+            size += _size(change)
             batch.append((change, answer))
         if not self._waiting:
             self._work.clear()
@@ -111,7 +115,7 @@ class Settler:
         written = []
         for (change, future), answer in zip(batch, answers, strict=True):
             if answer is not None:
-                self._done()
+                self._done(change)
                 future.set_result(answer)
                 written.append(change)
         self._settled(written)
@@ -126,15 +130,22 @@ class Settler:
             exc_info=error,
             extra={"task_id": change.id},
         )
-        self._done()
+        self._done(change)
         future.set_exception(error)
 
-    def _done(self) -> None:
+    def _done(self, change: Change) -> None:
+        was_backlogged = self.is_backlogged
         self._unsettled -= 1
-        if self._unsettled == BACKLOG - 1:
+        self._unsettled_bytes -= _size(change)
+        if was_backlogged and not self.is_backlogged:
             self._relieved()  # nothing was claimed because of the backlog
         if not self._unsettled:
             self.flushed.set()
+
+
+def _size(change: Change) -> int:
+    """About how many bytes it takes: text is counted by its characters."""
+    return len(change.result or b"") + len(change.error or "") + len(change.reason or "")
 
 
 def _too_late() -> StoreUnavailableError:
