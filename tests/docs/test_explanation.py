@@ -33,6 +33,16 @@ def test_the_picture_of_a_tasks_life_is_the_one_in_the_code() -> None:
     assert names == set(TaskStatus)
 
 
+def test_the_figures_of_chaos_can_be_made_again() -> None:
+    """Above each table of figures stands the command that made it, with its seed."""
+    page = (DOCS / "explanation" / "chaos.md").read_text()
+
+    above = re.findall(r"(.*)\n\n\|  \| SQLite \| PostgreSQL \| MariaDB \|", page)
+
+    assert len(above) == 2
+    assert [line for line in above if not re.search(r"`nox -s chaos -- .*--seed \d+`", line)] == []
+
+
 PROMISED, SHOWN = (DOCS / "explanation" / "promise.md").read_text().split("## Which test shows it")
 ROW = re.compile(r"^\| \[([\w ]+)\]\(#([\w-]+)\) \| (.+?) \| ?(.*?) ?\|$", re.MULTILINE)
 PHASES = {phase: (anchor, broken) for phase, anchor, _, broken in ROW.findall(PROMISED)}
