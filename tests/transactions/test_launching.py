@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, event, select, text
+from sqlalchemy import create_engine, event, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import Kapusta, TaskNotFoundError, TransactionError
@@ -15,7 +14,7 @@ from kapusta.backend import AddOutcome, TaskQuery
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import new
-from tests.transactions.conftest import Begin, orders
+from tests.transactions.conftest import Begin
 
 
 class UndoError(Exception):
@@ -163,40 +162,6 @@ async def test_a_savepoint_that_rolls_back_takes_its_launch_along(
 
     assert await kept.result(timeout=10) == 42
     assert [each.id for each in await kapusta.crud.find_tasks(TaskQuery())] == [kept]
-
-
-async def test_under_load_exactly_what_was_committed_runs(kapusta: Kapusta, engine: AsyncEngine) -> None:
-    """Each body finds the row that was written with its launch; what was rolled back never runs."""
-    ran: list[int] = []
-    missing: list[int] = []
-
-    async def ship(order: int) -> None:
-        async with engine.connect() as connection:
-            found = (await connection.execute(select(orders.c.id).where(orders.c.id == order))).all()
-        (ran if found else missing).append(order)
-
-    task = kapusta.register_task(ship, name="ship")
-    await kapusta.startup()
-    chance = random.Random(7)
-    kept = {order for order in range(60) if chance.random() < 0.5}
-
-    async def sell(order: int) -> None:
-        try:
-            async with AsyncSession(engine) as session, session.begin():
-                await session.execute(orders.insert().values(id=order))
-                await task.with_options(transaction=session).launch(order)
-                if order not in kept:
-                    raise UndoError
-        except UndoError:
-            return
-
-    one_writer = engine.url.get_backend_name() == "sqlite"  # its callers would wait for each other in vain
-    for start in range(0, 60, 1 if one_writer else 6):
-        await asyncio.gather(*(sell(order) for order in range(start, start + (1 if one_writer else 6))))
-    for stored in await kapusta.crud.find_tasks(TaskQuery(limit=100)):
-        await kapusta.handle(stored.id).result(timeout=20)
-
-    assert (sorted(ran), missing) == (sorted(kept), [])
 
 
 async def test_another_database_is_refused(kapusta: Kapusta, tmp_path: Path) -> None:

@@ -10,6 +10,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
+
+_engines: dict[str, Any] = {}
+"""What `look` looks with, by its database; for as long as the process lives."""
 
 
 def note(folder: str, *words: object) -> None:
@@ -38,6 +42,20 @@ async def append(folder: str, number: int) -> None:
 async def stamp(folder: str) -> None:
     """Leave the time of day."""
     note(folder, "stamped", time.time())
+
+
+async def look(folder: str, url: str, order: int) -> None:
+    """Say whether an order is there, as a transaction of one's own sees it."""
+    from sqlalchemy import text
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    if url not in _engines:
+        _engines[url] = create_async_engine(url)
+    async with _engines[url].begin() as connection:
+        found = (
+            await connection.execute(text("SELECT id FROM orders WHERE id = :id"), {"id": order})
+        ).scalar_one_or_none()
+    note(folder, "missed" if found is None else "found", order)
 
 
 async def wait_once(folder: str, seconds: float) -> int:
