@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, MetaData, create_engine, event, make_
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, TaskQuery
+from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, StoreUrlError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD, _migrate, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._dialects import _turns
@@ -273,6 +273,17 @@ async def test_two_prefixes_are_two_stores(store: AlchemyCRUD, mysql_url: str) -
     assert await store.find_tasks(TaskQuery()) == []
     assert await odd.delete_tasks([task.id for task in tasks]) == 2
     await odd.shutdown()
+
+
+async def test_a_prefix_that_makes_a_name_too_long_is_named(mysql_url: str) -> None:
+    """The longest prefix makes a store, and one more character none."""
+    longest = AlchemyCRUD(mysql_url, table_prefix="ä" * 45)
+    await longest.startup()
+    await longest.add_tasks([new()])
+    await longest.shutdown()
+
+    with pytest.raises(StoreUrlError, match=r"table_prefix='ä+'.*allows 64.*Choose a shorter one"):
+        await AlchemyCRUD(mysql_url, table_prefix="ä" * 46).startup()
 
 
 async def test_a_schema_is_another_database(store: AlchemyCRUD, mysql_url: str) -> None:

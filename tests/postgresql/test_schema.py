@@ -16,7 +16,13 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, MetaData
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from kapusta.backend import StoreNotMigratedError, StoreUnavailableError, SystemClock, TaskQuery
+from kapusta.backend import (
+    StoreNotMigratedError,
+    StoreUnavailableError,
+    StoreUrlError,
+    SystemClock,
+    TaskQuery,
+)
 from kapusta_sqlalchemy import AlchemyCRUD, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._dialects import _turns
@@ -342,6 +348,26 @@ async def test_a_schema_is_made_if_need_be(
 
     assert await admin.fetchval('SELECT count(*) FROM "My tasks".kapusta_task') == 4
     assert await store.find_tasks(TaskQuery()) == []
+
+
+@pytest.mark.parametrize("schema", ["pg_tasks", "", "n" * 64, "ä" * 32])
+async def test_a_schema_that_no_server_makes_is_named(postgres_url: str, schema: str) -> None:
+    """What is reserved, empty or too long says so, each time, and not in the words of a library."""
+    for _ in range(2):
+        with pytest.raises(StoreUrlError, match=f"schema={schema!r}.*Choose"):
+            await AlchemyCRUD(postgres_url, schema=schema).startup()
+
+
+@pytest.mark.parametrize("prefix", ["p" * 45, "ä" * 23])
+async def test_a_prefix_that_makes_a_name_too_long_is_named(postgres_url: str, prefix: str) -> None:
+    """The server would cut the name; the longest prefix makes a store, and one more character none."""
+    longest = AlchemyCRUD(postgres_url, table_prefix=prefix[:-1])
+    await longest.startup()
+    await longest.add_tasks([new()])
+    await longest.shutdown()
+
+    with pytest.raises(StoreUrlError, match=f"table_prefix={prefix!r}.*allows 63.*Choose a shorter one"):
+        await AlchemyCRUD(postgres_url, table_prefix=prefix).startup()
 
 
 async def test_a_role_that_may_not_create_the_schema_is_told_so(lesser_url: str) -> None:

@@ -24,7 +24,7 @@ from kapusta.backend import StoreNotMigratedError, StoreTooNewError, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD, _migrate, include_object, metadata
 from kapusta_sqlalchemy.__main__ import main
 from kapusta_sqlalchemy._migrate import HEAD, READER, SCHEMA_VERSION, Identity, Verdict, _upgrade, judge
-from kapusta_sqlalchemy._tables import build_tables
+from kapusta_sqlalchemy._tables import build_tables, names_of
 from tests.sqlalchemy.records import new
 
 MIGRATIONS = Path(kapusta_sqlalchemy.__file__).parent / "migrations"
@@ -320,3 +320,13 @@ def test_a_handle_can_be_started_on_another_loop(url: str, orderly: bool) -> Non
         assert asyncio.run(live(1, orderly=orderly)) == 1
         assert asyncio.run(live(2, orderly=True)) == 2
         gc.collect()
+
+
+def test_the_length_of_every_name_is_looked_at(path: Path, url: str) -> None:
+    """Of tables and of indexes, as the file has them."""
+    assert main(["upgrade", url]) == 0
+
+    with closing(sqlite3.connect(path)) as connection:
+        made = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    automatic = {name for name in made if name.startswith("sqlite_autoindex_")}
+    assert made - automatic == set(names_of(build_tables())) - {"kapusta_alembic_version_pkc"}

@@ -120,6 +120,7 @@ class AlchemyCRUD(BaseCRUD):
     async def _open(self) -> _Started:
         url = url_of(self._address)
         dialect = choose(url)(self._tables, self.clock)
+        dialect.check_names(url)
         made = not isinstance(self._address, AsyncEngine)
         disposes = made or self._is_twin
         engine = self._address if isinstance(self._address, AsyncEngine) else dialect.make_engine(url)

@@ -97,6 +97,13 @@ class Tables:
     schema: str | None
 
 
+def names_of(tables: Tables) -> list[str]:
+    """What the database is to call the tables, and what belongs to them."""
+    of_tables = tables.metadata.tables.values()
+    indexes = [str(index.name) for table in of_tables for index in table.indexes]
+    return [table.name for table in of_tables] + indexes + [str(tables.version.primary_key.name)]
+
+
 def build_tables(prefix: str = PREFIX, schema: str | None = None) -> Tables:
     """The tables with this prefix in this schema."""
     metadata = MetaData(schema=schema)

@@ -33,7 +33,7 @@ from kapusta.backend import (
 )
 
 from .._rows import as_many_as_asked, to_record
-from .._tables import Tables
+from .._tables import Tables, names_of
 
 OPENING_SECONDS: Final = 5.0
 """How long a caller who is cancelled waits for a connection to be opened in order; one of ours takes no longer."""
@@ -97,6 +97,8 @@ class Dialect(ABC):
     """How many writing operations of one handle go on at once, each on a connection."""
     readers: ClassVar[int]
     """How many reading ones."""
+    longest_name: ClassVar[int] = 1 << 31
+    """How long the name of a table or an index may be, as ``length_of`` counts."""
     record_of = staticmethod(to_record)
     """The record of a row of the task table."""
 
@@ -110,6 +112,30 @@ class Dialect(ABC):
         self.doubted_at = _clock.monotonic()
 
     # --- opening ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def length_of(name: str) -> int:
+        """How long the database finds a name."""
+        return len(name)
+
+    def check_names(self, url: URL) -> None:
+        """Look whether the database has room for what the tables are called.
+
+        Raises:
+            StoreUrlError: it has not.
+        """
+        longest = max(names_of(self.tables), key=self.length_of)
+        self.check_name(url, "table_prefix", self.tables.prefix, longest)
+
+    def check_name(self, url: URL, option: str, given: str, name: str) -> None:
+        """Raise `StoreUrlError` if *name*, which follows from what was *given* as an option, is too long."""
+        if (length := self.length_of(name)) > self.longest_name:
+            raise StoreUrlError(
+                url=url.render_as_string(hide_password=True),
+                problem=f"comes with {option}={given!r}, so that the name {name!r} has a length of {length}, and the "
+                f"database allows {self.longest_name}",
+                remedy="Choose a shorter one.",
+            )
 
     @abstractmethod
     def make_engine(self, url: URL) -> AsyncEngine:

@@ -59,6 +59,7 @@ class MySQL(Dialect):
     errors = ERRORS
     writers = 2
     readers = 1
+    longest_name = 64
     record_of = staticmethod(record_of)
 
     def __init__(self, tables: Tables, clock: Clock) -> None:

@@ -35,7 +35,7 @@ from . import _adding, _changing, _claiming, _finding, _renewing
 from ._checkouts import GivenCheckout, MadeCheckout, make_engine
 from ._hints import Hints, of_added, of_changed
 from ._listening import listening
-from ._opening import no_such_place, prepare
+from ._opening import no_such_place, no_such_schema, prepare
 from ._sql import Sql
 from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, code_of, trouble_of
 
@@ -62,6 +62,7 @@ class PostgreSQL(Dialect):
     errors = ERRORS
     writers = 3
     readers = 1
+    longest_name = 63  # bytes; the server would cut what is longer
 
     def __init__(self, tables: Tables, clock: Clock) -> None:
         super().__init__(tables, clock)
@@ -70,6 +71,15 @@ class PostgreSQL(Dialect):
         self._hints: Hints | None = None
 
     # --- opening ------------------------------------------------------------------------------------
+
+    @staticmethod
+    def length_of(name: str) -> int:
+        return len(name.encode(errors="replace"))
+
+    def check_names(self, url: URL) -> None:
+        super().check_names(url)
+        if (schema := self.tables.schema) is not None:
+            self.check_name(url, "schema", schema, schema)
 
     def make_engine(self, url: URL) -> AsyncEngine:
         self._made = True
@@ -100,9 +110,17 @@ class PostgreSQL(Dialect):
             )
             await connection.execute(text("SET LOCAL lock_timeout = 0"))  # a migration may take its time
             if self.tables.schema is not None and not await self._has_schema(connection):
-                schema = connection.dialect.identifier_preparer.quote_schema(self.tables.schema)
-                await connection.execute(text(f"CREATE SCHEMA {schema}"))
+                await self._make_schema(connection, self.tables.schema)
             yield
+
+    async def _make_schema(self, connection: AsyncConnection, schema: str) -> None:
+        quoted = connection.dialect.identifier_preparer.quote_schema(schema)
+        try:
+            await connection.execute(text(f"CREATE SCHEMA {quoted}"))
+        except DBAPIError as error:
+            if better := no_such_schema(error, connection.engine.url, schema):
+                raise better from error
+            raise
 
     async def _lock(self, connection: AsyncConnection, seconds: float) -> bool:
         """Take the lock of migrations within so many seconds, if nobody else has it."""

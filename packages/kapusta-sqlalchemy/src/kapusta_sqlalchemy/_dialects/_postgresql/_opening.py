@@ -20,6 +20,8 @@ _SETTINGS: Final = """
 SELECT current_setting('server_version_num')::integer, current_setting('server_encoding'), pg_is_in_recovery(),
        current_setting('synchronous_commit'), current_setting('fsync')
 """
+_NO_NAME: Final = ("42601", "42939")
+"""The name is empty, or reserved."""
 _log: Final = logging.getLogger("kapusta")
 
 
@@ -69,6 +71,17 @@ def no_such_place(error: Exception, url: URL) -> StoreUrlError | None:
         case _:
             return None
     return StoreUrlError(url=shown(url), problem=problem, remedy=remedy)
+
+
+def no_such_schema(error: Exception, url: URL, schema: str) -> StoreUrlError | None:
+    """What to raise instead of *error*, if it says that no schema can be called *schema*."""
+    if code_of(error) not in _NO_NAME:
+        return None
+    return StoreUrlError(
+        url=shown(url),
+        problem=f"comes with schema={schema!r}, which the server does not make: {_said(error).partition(chr(10))[0]}",
+        remedy="Choose another name, or leave schema= out.",
+    )
 
 
 def _said(error: Exception) -> str:
