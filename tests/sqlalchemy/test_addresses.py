@@ -171,3 +171,14 @@ async def test_a_file_that_has_gone_is_not_written_to(store: AlchemyCRUD, path: 
 
     with pytest.raises(StoreUnavailableError, match="was deleted or replaced"):
         await store.add_tasks([new()])
+
+
+async def test_tables_without_a_prefix_are_refused(tmp_path: Path) -> None:
+    """One of them would be the very table in which a user's own Alembic keeps its version."""
+    store = AlchemyCRUD(f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}", table_prefix="")
+
+    with pytest.raises(
+        StoreUrlError, match="table_prefix='', so that a table of ours would be 'alembic_version'"
+    ):
+        await store.startup()
+    assert not (tmp_path / "tasks.db").exists()

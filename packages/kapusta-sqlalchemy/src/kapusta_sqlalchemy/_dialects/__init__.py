@@ -119,11 +119,18 @@ class Dialect(ABC):
         return len(name)
 
     def check_names(self, url: URL) -> None:
-        """Look whether the database has room for what the tables are called.
+        """Look whether the database has room for what the tables are called, and nobody else is called the same.
 
         Raises:
-            StoreUrlError: it has not.
+            StoreUrlError: it has not, or somebody is.
         """
+        if not self.tables.prefix:
+            raise StoreUrlError(
+                url=url.render_as_string(hide_password=True),
+                problem=f"comes with table_prefix='', so that a table of ours would be {self.tables.version.name!r}, as "
+                "Alembic calls that of your own migrations",
+                remedy="Choose another one.",
+            )
         longest = max(names_of(self.tables), key=self.length_of)
         self.check_name(url, "table_prefix", self.tables.prefix, longest)
 
