@@ -91,8 +91,8 @@ def begin(request: pytest.FixtureRequest, engine: AsyncEngine, blocking_url: str
 
 
 @pytest.fixture
-async def kapusta(url: str) -> AsyncIterator[Kapusta]:
-    """A Kapusta on the application's database; not started."""
+async def kapusta(url: str, engine: AsyncEngine) -> AsyncIterator[Kapusta]:
+    """A Kapusta on the application's database; not started. Its bodies have ended before the engine is disposed."""
     kapusta = Kapusta(AlchemyCRUD(url))
     yield kapusta
     await kapusta.shutdown()

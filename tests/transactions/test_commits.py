@@ -15,6 +15,7 @@ from sqlalchemy import (
     MetaData,
     Result,
     Table,
+    event,
     select,
     text,
 )
@@ -23,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 
 from kapusta import Kapusta, TaskFailedError, TaskStatus
 from kapusta.backend import StoredTask, TaskQuery
+from tests.servers.mariadb import ask as ask_mysql
 from tests.transactions.conftest import Begin, orders
 from tests.transactions.locking import IMPATIENCE, locked
 
@@ -176,3 +178,33 @@ async def test_a_refusal_that_is_let_out_is_a_failure(
     await by_itself.dispose()
 
     assert caught.value.status is TaskStatus.error
+
+
+@pytest.mark.parametrize("url", ["mysql"], indirect=True)
+async def test_a_renewal_just_after_the_look_at_the_store_is_in_nobodys_way(
+    kapusta: Kapusta, engine: AsyncEngine, url: str
+) -> None:
+    """The look takes no snapshot: only what the application itself has read before may be too old to write."""
+    if not ask_mysql(url, "SHOW VARIABLES LIKE 'innodb_snapshot_isolation'"):
+        pytest.skip("this server lets a transaction write what has changed since its snapshot")
+    renewed: list[str] = []
+
+    def renew(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if "FROM kapusta_store" in statement:
+            ask_mysql(url, "UPDATE kapusta_task SET lease_end = lease_end + 1")
+            renewed.append(statement)
+
+    async def book() -> str:
+        async with engine.connect() as connection:
+            await connection.execute(text("SET SESSION innodb_snapshot_isolation = ON"))
+            await connection.commit()
+            event.listen(engine.sync_engine, "after_cursor_execute", renew)
+            await kapusta.finish_within(connection, "booked")
+            await connection.commit()
+        return "returned"
+
+    task = kapusta.register_task(book, name="book", on_crash="hold")
+    await kapusta.startup()
+
+    assert await (await task.launch()).result(timeout=20) == "booked"
+    assert len(renewed) == 1

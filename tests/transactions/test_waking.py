@@ -32,7 +32,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def deaf(url: str, clock: ManualClock) -> AsyncIterator[Kapusta]:
+async def deaf(url: str, engine: AsyncEngine, clock: ManualClock) -> AsyncIterator[Kapusta]:
     """A Kapusta whose worker neither looks by itself nor hears of others."""
     kapusta = Kapusta(Deaf(url, clock=clock))
     yield kapusta
@@ -40,7 +40,7 @@ async def deaf(url: str, clock: ManualClock) -> AsyncIterator[Kapusta]:
 
 
 @pytest.fixture
-async def asleep(url: str, clock: ManualClock) -> AsyncIterator[Kapusta]:
+async def asleep(url: str, engine: AsyncEngine, clock: ManualClock) -> AsyncIterator[Kapusta]:
     """Another Kapusta on the same database, as in another process, whose worker does not look by itself."""
     kapusta = Kapusta(AlchemyCRUD(url, clock=clock))
     yield kapusta

@@ -116,7 +116,11 @@ class Joined(JoinedStore):
         place = (table.schema or said.here, table.name)
         if place not in known:
             found = inspect(connection).has_table(table.name, schema=table.schema)
-            known[place] = _execute(connection, select(table.c.id)).scalar_one_or_none() if found else None
+            asking = select(table.c.id)
+            if kind == "mysql":
+                # One that locks takes no snapshot; from one on, a renewal would be in the way of the write.
+                asking = asking.with_for_update(read=True)
+            known[place] = _execute(connection, asking).scalar_one_or_none() if found else None
         if known[place] != store_id:
             raise TransactionError(
                 transaction=repr(self._transaction),
