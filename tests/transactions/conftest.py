@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine
+from sqlalchemy import Column, Engine, Integer, MetaData, Table, create_engine, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
@@ -23,6 +23,12 @@ orders = Table("orders", MetaData(), Column("id", Integer, primary_key=True, aut
 """A table of the application's own."""
 
 _BLOCKING = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+
+
+async def booked(engine: AsyncEngine) -> list[int]:
+    """The application's rows."""
+    async with engine.connect() as connection:
+        return list((await connection.execute(select(orders.c.id).order_by(orders.c.id))).scalars())
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])

@@ -25,7 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from kapusta import Kapusta, TaskFailedError, TaskStatus
 from kapusta.backend import StoredTask, TaskQuery
 from tests.servers.mariadb import ask as ask_mysql
-from tests.transactions.conftest import Begin, orders
+from tests.transactions.conftest import Begin, booked, orders
 from tests.transactions.locking import IMPATIENCE, locked
 
 lines = Table(
@@ -56,12 +56,6 @@ async def cut_off(engine: AsyncEngine, transaction: Any) -> None:
     mine = (await ask(transaction, text(MINE[kind]))).scalar_one()
     async with engine.connect() as other:
         await other.execute(text(KILL[kind].format(mine)))
-
-
-async def booked(engine: AsyncEngine) -> list[int]:
-    """The application's rows."""
-    async with engine.connect() as connection:
-        return list((await connection.execute(select(orders.c.id).order_by(orders.c.id))).scalars())
 
 
 async def stored(kapusta: Kapusta) -> StoredTask:

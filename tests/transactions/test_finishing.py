@@ -13,27 +13,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from kapusta import (
-    AlreadyFinishedError,
     ClaimLostError,
     Kapusta,
-    OutsideOfTaskError,
-    ResultEncodingError,
     TaskFailedError,
     TaskStatus,
 )
 from kapusta.backend import Change, Guard, StoredTask, TaskQuery
 from kapusta.testing import ManualClock
-from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.sqlalchemy.records import claim, settled
-from tests.transactions.conftest import Begin, orders
+from tests.transactions.conftest import Begin, booked, orders
 from tests.worker.eventually import eventually
-
-
-async def booked(engine: AsyncEngine) -> list[int]:
-    """The application's rows."""
-    async with engine.connect() as connection:
-        return list((await connection.execute(select(orders.c.id).order_by(orders.c.id))).scalars())
 
 
 async def found(kapusta: Kapusta, id: int, status: TaskStatus, run: int) -> StoredTask | None:
@@ -313,101 +303,3 @@ async def test_a_claim_that_was_lost_is_said_within_the_transaction(
     assert await handle.status() is TaskStatus.pending  # as its rescuer has left it
     assert await booked(engine) == []
     await rescuer.shutdown()
-
-
-@pytest.mark.parametrize("committed", [True, False])
-async def test_a_second_call_in_one_run_says_that_it_is_the_second(
-    kapusta: Kapusta, engine: AsyncEngine, committed: bool
-) -> None:
-    """Whether the first is committed or about to be, it is the one that counts; the claim was not lost."""
-    refused: list[AlreadyFinishedError] = []
-    ended = asyncio.Event()
-
-    async def book() -> str:
-        async with AsyncSession(engine) as session:
-            await kapusta.finish_within(session, "first")
-            if committed:
-                await session.commit()
-            try:
-                await kapusta.finish_within(session, "second")
-            except AlreadyFinishedError as error:
-                refused.append(error)
-            await session.commit()
-        ended.set()
-        return "returned"
-
-    task = kapusta.register_task(book, name="book")
-    await kapusta.startup()
-
-    handle = await task.launch()
-
-    assert await handle.result(timeout=10) == "first"
-    await asyncio.wait_for(ended.wait(), 10)
-    assert [error.task_id for error in refused] == [handle]
-
-
-async def test_a_call_after_a_rollback_is_no_second_one(kapusta: Kapusta, engine: AsyncEngine) -> None:
-    """A body may try its transaction again: what was rolled back has not been written."""
-    ended = asyncio.Event()
-
-    async def book() -> str:
-        async with AsyncSession(engine) as session:
-            await kapusta.finish_within(session, "first")
-            await session.rollback()
-            await kapusta.finish_within(session, "second")
-            await session.commit()
-        ended.set()
-        return "returned"
-
-    task = kapusta.register_task(book, name="book")
-    await kapusta.startup()
-
-    assert await (await task.launch()).result(timeout=10) == "second"
-    await asyncio.wait_for(ended.wait(), 10)
-
-
-async def test_outside_of_a_body_there_is_nothing_to_finish(kapusta: Kapusta, engine: AsyncEngine) -> None:
-    """An error that says where it belongs; nothing is written."""
-    await kapusta.startup()
-
-    async with AsyncSession(engine) as session:
-        with pytest.raises(OutsideOfTaskError, match="in the body of an `async def` task"):
-            await kapusta.finish_within(session)
-
-
-async def test_the_body_of_another_kapusta_cannot_finish_here(engine: AsyncEngine, kapusta: Kapusta) -> None:
-    """A task belongs to the Kapusta that runs it."""
-    other = Kapusta(MemoryCRUD())
-
-    async def book() -> None:
-        await kapusta.finish_within(object())
-
-    task = other.register_task(book, name="book")
-    async with other:
-        with pytest.raises(TaskFailedError, match="OutsideOfTaskError"):
-            await (await task.launch()).result(timeout=timedelta(seconds=10))
-
-
-async def test_a_result_that_cannot_be_stored_rolls_back_with_the_rest(
-    kapusta: Kapusta, engine: AsyncEngine
-) -> None:
-    """Unlike a result that is returned, it is refused while its effects can still be undone."""
-    refused: list[ResultEncodingError] = []
-
-    async def book(order: int) -> None:
-        try:
-            async with AsyncSession(engine) as session, session.begin():
-                await session.execute(orders.insert().values(id=order))
-                await kapusta.finish_within(session, object())
-        except ResultEncodingError as error:
-            refused.append(error)
-
-    task = kapusta.register_task(book, name="book")
-    await kapusta.startup()
-
-    await (await task.launch(7)).result(timeout=10)
-
-    assert len(refused) == 1
-    assert str(refused[0]).count("task 'book'") == 1
-    assert "Nothing was written" in str(refused[0])
-    assert await booked(engine) == []
