@@ -15,6 +15,7 @@ from kapusta import Kapusta, Task, TaskStatus
 from kapusta.backend import StoredTask
 from kapusta_memory import MemoryCRUD
 from tests.processes.programs import bodies, mishaps
+from tests.servers.owned import GUARDS
 from tests.worker.eventually import eventually
 from tests.worker.leftovers import children_of, is_alive
 from tests.worker.stored import stored
@@ -133,8 +134,8 @@ class Lab:
 
 
 def living_children() -> set[int]:
-    """The children that this process has now, the idle ones too, but for zombies."""
-    return {pid for pid in children_of(os.getpid()) if is_alive(pid)}
+    """The children that this process has now, the idle ones too, but for zombies, and for who guards the tests' servers."""
+    return {pid for pid in children_of(os.getpid()) - GUARDS if is_alive(pid)}
 
 
 @asynccontextmanager

@@ -136,6 +136,7 @@ def test_a_password_is_in_no_error(url: str) -> None:
 
 @FUZZ
 @given(st.one_of(WITH_PASSWORD, PARAMETERS, WITHOUT_HOST))
+@example(f"sqlite://us@er:'{PASSWORD} '@host/db")
 def test_what_is_shown_of_a_url_has_no_password(url: str) -> None:
     """Also where nothing is wrong with it: each error that takes a URL hides it, whoever's backend raises it."""
     errors = [

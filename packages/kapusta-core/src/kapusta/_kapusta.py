@@ -131,6 +131,7 @@ class Kapusta:
         self._lifecycle: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._worker: Worker | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._helpers: dict[Worker, asyncio.Task[None]] = {}  # of `run_until_idle`
 
     def __repr__(self) -> str:
         return f"<Kapusta on {self.crud!r}, {self._registry.in_words()}>"
@@ -225,8 +226,10 @@ class Kapusta:
             # Forgotten only when it has ended: a listening task that has not had its first turn is still to find it.
             if self._worker is not None:
                 await self._worker.stop()
-            if self._listening is not None:
-                await asyncio.wait({self._listening})
+            for helper in list(self._helpers):
+                await helper.stop()
+            if working := {task for task in (self._listening, *self._helpers.values()) if task is not None}:
+                await asyncio.wait(working)
             self._worker = self._listening = None
             try:
                 await self._store.close()
@@ -292,11 +295,13 @@ class Kapusta:
         worker = self._make_worker()
         worker.pause()  # it claims when it is told to, and not by itself
         listening = asyncio.create_task(worker.run(), name="kapusta.run_until_idle")
+        self._helpers[worker] = listening
         try:
             await worker.until_idle()
         finally:
             await worker.stop()
             await asyncio.wait({listening})
+            del self._helpers[worker]
 
     async def finish_within(self, transaction: object, result: object = None) -> None:
         """In the body of a running task: write its success within a transaction of the body's own.
@@ -353,7 +358,7 @@ class Kapusta:
         return self._lifecycle[1]
 
     def _ready_worker(self) -> Worker:
-        if self._worker is None:
+        if self._worker is None or self._worker.is_over:
             self._worker = self._make_worker()
         return self._worker
 

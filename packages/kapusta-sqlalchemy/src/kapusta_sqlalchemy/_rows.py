@@ -70,14 +70,12 @@ async def as_many_as_asked(
 ) -> list[StoredTask]:
     """The records of a query, whose rows *fetch* answers: what cannot be read does not count for its limit."""
     records: list[StoredTask] = []
-    limit = query.limit
     while True:
         rows = await fetch(query)
         records += to_records(rows, read)
-        missing = limit - len(records)
-        if len(rows) < query.limit or not missing:
-            return records
-        query = query.replace(after_id=rows[-1][0], limit=missing)
+        if len(rows) < query.limit or len(records) >= query.limit:
+            return records[: query.limit]
+        query = query.replace(after_id=rows[-1][0])
 
 
 @lru_cache(maxsize=1024)

@@ -34,9 +34,13 @@ def masked(url: str) -> str:
 
 
 def masked_command(command: str) -> str:
-    """A command line with each of its words masked, so that what is left of a URL is one; any other text as a whole."""
+    """A command line without its URL's password: each of its words is masked, and then what follows from a URL on.
+
+    Word by word what is left of a URL is one. A word that was quoted wrongly may end within the password.
+    """
     try:
-        words = shlex.split(command)
+        command = shlex.join(map(masked, shlex.split(command)))
     except ValueError:
-        return masked(command)
-    return shlex.join(map(masked, words))
+        command = masked(command)
+    begins = _SCHEME.search(command)
+    return command if begins is None else command[: begins.start()] + masked(command[begins.start() :])

@@ -119,19 +119,28 @@ class Worker:
             start=self._runner.start,
             logger=logger,
         )
-        rescuer = Rescuer(store, settings.lease, self._changed, logger)
         # So that two looks, one after the other, come within two leases of the last renewal.
         soon = timedelta(seconds=1.5 * busy_again(settings.lease.total_seconds()))
+        rescuer = Rescuer(store, settings.lease, self._changed, logger, soon=soon)
         rescue = Chore("rescue", settings.lease / LOOKS_PER_LEASE, rescuer.rescue, soon=soon)
         self._housekeeper = Housekeeper([rescue], self._clock)
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._has_given_up = False
+        self._has_begun = self._has_given_up = False
 
     # --- for whoever owns it --------------------------------------------------------------------
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has worked, and does no more."""
+        return self._stopped.is_set()
+
     async def run(self) -> None:
-        """Work until `stop` has been called and is through, or this is cancelled."""
+        """Work until `stop` has been called and is through, or this is cancelled; of a worker at work: wait for its end."""
+        if self._has_begun:
+            await self._stopped.wait()
+            return
+        self._has_begun = True
         self._store.start_reach()
         longest = self._settings.lease.total_seconds() / RENEWALS_PER_LEASE
         loops: list[_Loop] = [
@@ -246,6 +255,7 @@ class Worker:
     def _give_up(self) -> None:
         """Without its keeper a worker has no business with tasks that others may take."""
         self._has_given_up = True
+        self._runner.is_stopping = True  # a claim may be under way
         self.pause()
         self._running.stop_all(StopCause.lease_lost)
 

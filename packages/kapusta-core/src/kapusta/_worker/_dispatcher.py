@@ -76,7 +76,7 @@ class Dispatcher:
         self._given_back: set[tuple[TaskId, int]] = set()
         self._hungry = set(TaskExecutionMode)
         self._due_at = math.inf
-        self.is_paused = False
+        self.is_paused = self._is_stopped = False
 
     def wake(self) -> None:
         """There may be something to claim, of any mode."""
@@ -108,7 +108,7 @@ class Dispatcher:
 
     async def stop(self) -> None:
         """Claim nothing more, and return when no claim is under way; what a lost reply claimed is given back."""
-        self.is_paused = True
+        self.is_paused = self._is_stopped = True
         async with self._claiming:
             if self._reply_lost:
                 try:
@@ -149,7 +149,7 @@ class Dispatcher:
         if self._reply_lost:
             await self._give_back_unknown()
             self._reply_lost = False
-        if not slots or not self._registry.names:
+        if not slots or not self._registry.names or self._is_stopped:
             return None
         request = ClaimRequest(
             worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Container, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -11,6 +11,7 @@ import msgspec
 
 from .._clock import Clock
 from .._enums import TaskStatus
+from .._errors import StoreUnavailableError
 from .._options import Policy
 from .._outcomes import overdue, rescued, untouched
 from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
@@ -18,6 +19,8 @@ from .._store import Store
 from ..types import TaskId
 from ._changing import change_apart
 from ._supervisor import Failures
+
+_Claim = tuple[TaskId, int]
 
 PAGE: Final = 100
 LOOKS_PER_LEASE: Final = 4
@@ -56,10 +59,11 @@ class Housekeeper:
             await self._clock.sleep(min(self._due_at.values()) - self._clock.monotonic())
 
     async def do_all(self) -> None:
-        """Do every chore now, until it finds no more that it must come back for."""
+        """Do every chore now, and again until it finds no more that it must come back for."""
         for chore in self._chores:
             while await chore.do():
-                pass
+                if self._clock.moves_by_itself:
+                    await self._clock.sleep(chore.soon.total_seconds())
 
 
 class Rescuer:
@@ -68,8 +72,8 @@ class Rescuer:
     After an outage every lease may have ended, though its worker is alive and about to renew it: nothing is
     rescued before the store has been within reach for a whole lease. So it is with a lease that could not be
     written, whose row was locked, or the whole store, which could be read all the while: a task is rescued only
-    if it could have been written at the look before, and once it can, its worker, which asks more often, has
-    until the next look. Written by the housekeeper's loop.
+    if it could have been written *soon* before, or longer ago, and at each look since: its worker, which asks more
+    often, has had its turn. Written by the loop of the worker, which may look twice at once.
     """
 
     def __init__(
@@ -78,9 +82,13 @@ class Rescuer:
         lease: timedelta,
         changed: Callable[[Sequence[Change]], object],
         logger: logging.Logger,
+        *,
+        soon: timedelta,
     ) -> None:
         self._store, self._lease, self._changed, self._logger = store, lease, changed, logger
-        self._left: set[tuple[TaskId, int]] = set()
+        # Where time stands still between two looks there is nobody who could have a turn.
+        self._soon = soon.total_seconds() if store.clock.moves_by_itself else 0.0
+        self._free_since: dict[_Claim, float] = {}
 
     async def rescue(self) -> bool:
         """Look through all that is due to be rescued or to be overdue, a page at a time; whether some is left for soon."""
@@ -88,36 +96,60 @@ class Rescuer:
         if self._store.reach >= self._lease.total_seconds():
             guards.add(Guard.expired)
         after, kept = 0, None
-        left, self._left = self._left, set()
-        while found := await self._store.find(
-            TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
-        ):
-            changes = [self._decide(task, left) for task in found]
-            answers, trouble = await change_apart(self._store, changes)
-            self._note(changes, answers)
-            kept = kept or trouble
-            if len(found) < PAGE or (kept is not None and not kept.busy):
-                break
-            after = found[-1].id
+        seen: set[_Claim] = set()
+        try:
+            while found := await self._store.find(
+                TaskQuery(guards=frozenset(guards), after_id=after, limit=PAGE)
+            ):
+                seen.update((task.id, task.run) for task in found)
+                kept = await self._change(found) or kept
+                if len(found) < PAGE or (kept is not None and not kept.busy):
+                    break
+                after = found[-1].id
+        finally:
+            # What was not seen is somebody's again, or was not looked at: it is to be seen anew.
+            for claim in self._free_since.keys() - seen:
+                del self._free_since[claim]
         if kept is not None:
             raise kept
-        return bool(self._left)
+        return bool(self._free_since)
 
-    def _decide(self, task: StoredTask, left: Container[tuple[TaskId, int]]) -> Change:
+    async def _change(self, found: Sequence[StoredTask]) -> StoreUnavailableError | None:
+        """Change what is to be changed now; answer what was in the way."""
+        changes = [change for task in found if (change := self._decide(task)) is not None]
+        if not changes:
+            return None
+        try:
+            answers, trouble = await change_apart(self._store, changes)
+        except StoreUnavailableError:
+            for change in changes:
+                self._free_since.pop((change.id, change.run), None)
+            raise
+        self._note(changes, answers)
+        return trouble
+
+    def _decide(self, task: StoredTask) -> Change | None:
+        """What is to become of it; ``None``: nothing yet."""
         if task.status is TaskStatus.pending:
             return overdue(task)
-        if (task.id, task.run) in left:
-            return rescued(task, Policy.read(task.options))
-        return untouched(task)
+        since = self._free_since.get((task.id, task.run))
+        if since is None:
+            return untouched(task)
+        if self._store.clock.monotonic() < since + self._soon:
+            return None
+        return rescued(task, Policy.read(task.options))
 
     def _note(self, changes: Sequence[Change], answers: Sequence[ChangeAnswer | None]) -> None:
         """What was refused is locked, or has been somebody else's business."""
+        now = self._store.clock.monotonic()
         done = []
         for change, answer in zip(changes, answers, strict=True):
-            if answer is not ChangeAnswer.accepted:
+            claim = change.id, change.run
+            if answer is ChangeAnswer.accepted and change.status is None:
+                self._free_since.setdefault(claim, now)
                 continue
-            if change.status is None:
-                self._left.add((change.id, change.run))
+            self._free_since.pop(claim, None)
+            if answer is not ChangeAnswer.accepted:
                 continue
             done.append(change)
             self._logger.warning(

@@ -100,7 +100,7 @@ class KeeperThread:
 
     def __init__(self, room: KeeperRoom, died: Callable[[], object], logger: logging.Logger) -> None:
         self._room, self._died, self._logger = room, died, logger
-        self._thread: threading.Thread | None = None
+        self._is_started = self._is_to_stop = False
         self._living: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._begun, self._over = asyncio.Event(), asyncio.Event()
         self._posts: list[Callable[[Keeper], None]] = []
@@ -125,14 +125,16 @@ class KeeperThread:
             finally:
                 call_threadsafe(worker_loop, self._end)
 
-        self._thread = threading.Thread(target=main, name="kapusta-keeper", daemon=True)
-        self._thread.start()
+        threading.Thread(target=main, name="kapusta-keeper", daemon=True).start()
+        self._is_started = True
         await self._begun.wait()
         self._send()  # what was posted meanwhile
 
     def _begin(self, loop: asyncio.AbstractEventLoop, life: asyncio.Task[None]) -> None:
         self._living = loop, life
         self._begun.set()
+        if self._is_to_stop:
+            call_threadsafe(loop, life.cancel)
 
     def _end(self) -> None:
         self._over.set()
@@ -146,15 +148,15 @@ class KeeperThread:
 
     async def stop(self) -> None:
         """End the thread, also one that has only just begun, and return when it has ended, or will not."""
-        if self._thread is None:
+        if not self._is_started:
             return
+        self._is_to_stop = True
+        if self._living is not None:
+            self._send()
+            loop, life = self._living
+            call_threadsafe(loop, life.cancel)
         try:
             async with asyncio.timeout(ENDING):
-                await self._begun.wait()
-                if self._living is not None:
-                    self._send()
-                    loop, life = self._living
-                    call_threadsafe(loop, life.cancel)
                 await self._over.wait()
         except TimeoutError:
             self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)

@@ -200,11 +200,6 @@ class Runner:
         """The change that carries out what has become of a run; ``None``: it is abandoned."""
         if isinstance(ended, Change):
             return ended
-        if run.finished_within and isinstance(ended, (Returned, Raised)):
-            # If its transaction has committed, the answer to this is `already`; if not, nothing of it has happened.
-            error, brief = (ended.error, ended.brief) if isinstance(ended, Raised) else (None, None)
-            chance = random.random()  # noqa: S311 - jitter
-            return uncommitted(run.task, run.policy, brief, error=error, chance=chance)
         # The next attempt must not start beside a body that could not be stopped.
         running = ended.running if isinstance(ended, TimedOut) else None
         if running and will_retry(run.task, run.policy) and not await self._outlive(run, running):
@@ -213,6 +208,11 @@ class Runner:
 
     def _after(self, run: Run, ended: Ended) -> Change | None:
         change: Change | None
+        if run.finished_within and isinstance(ended, (Returned, Raised)):
+            # If its transaction has committed, the answer to this is `already`; if not, nothing of it has happened.
+            error, brief = (ended.error, ended.brief) if isinstance(ended, Raised) else (None, None)
+            chance = random.random()  # noqa: S311 - jitter
+            return uncommitted(run.task, run.policy, brief, error=error, chance=chance)
         match ended:
             case Returned(result, problem):
                 if problem is not None:
