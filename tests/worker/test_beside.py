@@ -62,18 +62,24 @@ async def test_a_claim_that_comes_back_when_the_keeper_has_gone_begins_nothing(
     """Its lease would be kept by nobody."""
     store = SlowToClaim(on_sqlite())
     store.gate = asyncio.Event()
+    store.gate.set()
     kapusta = make_kapusta(store)
     begun: list[int] = []
     task = kapusta.register_task(lambda: begun.append(1), name="task")
-    await kapusta.crud.startup()
+    await kapusta.startup()
+    await eventually(lambda: "claim_tasks" in store.script.asked, "it works")
+    kapusta.stop_listening_task()
     await task.launch()
-    listening = asyncio.create_task(kapusta.listening())
+    store.gate.clear()
+    store.script.asked.clear()
+    running = asyncio.create_task(kapusta.run_until_idle())
     await eventually(lambda: "claim_tasks" in store.script.asked, "a claim is under way")
 
+    (listening,) = [each for each in asyncio.all_tasks() if each.get_name() == "kapusta.listening"]
     listening.cancel()
     await asyncio.wait({listening})
     store.gate.set()
-    await kapusta.shutdown()
+    await asyncio.wait_for(running, 20)
 
     assert begun == []
 

@@ -221,6 +221,8 @@ class AlchemyCRUD(BaseCRUD):
         # A copy of this process shares its sockets: what both send on them would be answered to either.
         if self._started is None or self._started.process != os.getpid():
             raise StoreNotStartedError(backend=type(self).__name__)
+        if self._started.loop is not asyncio.get_running_loop():
+            raise StoreNotStartedError(backend=type(self).__name__, elsewhere=True)
         return self._started
 
 

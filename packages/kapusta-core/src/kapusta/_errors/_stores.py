@@ -14,12 +14,19 @@ class StoreError(KapustaError):
 
 
 class StoreNotStartedError(StoreError, RuntimeError):
-    """A store is used before ``startup()`` or after ``shutdown()``."""
+    """A store is used before ``startup()``, after ``shutdown()``, or on another event loop.
 
-    def __init__(self, *, backend: str) -> None:
-        self.backend = backend
+    Attributes:
+        elsewhere: whether it is started, on another event loop than the one that it was used on.
+    """
+
+    def __init__(self, *, backend: str, elsewhere: bool = False) -> None:
+        self.backend, self.elsewhere = backend, elsewhere
         super().__init__(
-            f"The store of {backend} is not started. Call `await kapusta.startup()` first (or "
+            f"The store of {backend} is started on another event loop than this one. Use it there: a thread hands its "
+            f"launch over by asyncio.run_coroutine_threadsafe(task.launch(...), loop)."
+            if elsewhere
+            else f"The store of {backend} is not started. Call `await kapusta.startup()` first (or "
             f"`await kapusta.crud.startup()`, to launch without running tasks here)."
         )
 

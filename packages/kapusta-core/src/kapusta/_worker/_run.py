@@ -270,7 +270,9 @@ class Runner:
         self._slot_freed()
 
     def _report(self, run: Run, change: Change, answer: ChangeAnswer) -> None:
-        if answer is ChangeAnswer.already:
+        if answer is ChangeAnswer.already and run.finished_within:
+            self._log(logging.INFO, run, "is 'success', stored within a transaction of its body's")
+        elif answer is ChangeAnswer.already:
             self._log(logging.INFO, run, "has ended already: its outcome was stored before")
         elif answer is ChangeAnswer.refused:
             self._log(logging.WARNING, run, f"ended as '{change.status}', but its claim was lost: refused")
