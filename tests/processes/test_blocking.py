@@ -36,7 +36,9 @@ async def test_a_call_that_keeps_the_interpreter_for_itself_loses_its_lease(site
     """No thread can renew then: another worker takes the task, the log names it, and the answer that comes late is not taken."""
     task = site.task("compute_with_the_lock_once", execution_mode="thread")
     first = await site.worker(task.name, lease=1)
-    handle = await task.launch(folder=str(site.folder), seconds=4)
+    # Long enough for the other one to start, to have the store within reach for a lease, and to look twice: were the
+    # task still nobody else's when this ends, the late answer would count.
+    handle = await task.launch(folder=str(site.folder), seconds=10)
     await site.noted("began")
     other = await site.worker(task.name, lease=1)
 
