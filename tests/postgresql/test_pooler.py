@@ -33,7 +33,8 @@ async def test_every_operation_works_though_each_may_meet_another_process(pgboun
             tasks = (await store.claim_tasks(claim(of_each=1, worker=worker))).tasks
             renewed = await store.renew_leases(renewal(*tasks).replace(worker=worker)) if tasks else []
             changed = await store.change_tasks([settled(task, worker=worker) for task in tasks])
-            assert {one.answer.value for one in renewed} <= {"renewed"}
+            # Busy: a claim that took the row for pending has locked it, and is about to see that it is not.
+            assert {one.answer.value for one in renewed} <= {"renewed", "busy"}
             assert {one.answer.value for one in changed} <= {"accepted"}
             count += len(changed)
         return count

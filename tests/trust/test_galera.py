@@ -18,6 +18,8 @@ from tests.sqlalchemy.records import claim, new, settled
 from tests.trust.trial import HALF, Trial
 from tests.worker.eventually import eventually
 
+ROUNDS = 50
+"""How often the nodes' workers are let loose on some tasks."""
 STORES = 4
 """How many empty databases the migration is tried on."""
 
@@ -62,6 +64,41 @@ async def test_what_was_done_at_one_node_is_seen_at_another(galera: Cluster, dat
         assert (claimed.id, changed.answer, found.status) == (task.id, "accepted", "success")
     for store in stores:
         await store.shutdown()
+
+
+async def test_nodes_that_want_the_same_rows_at_once_give_each_to_one(
+    galera: Cluster, database: str
+) -> None:
+    """Whoever is told that it has claimed a task has it, whatever another node did between two statements."""
+    stores = [AlchemyCRUD(galera.url_of(turn % 3, database)) for turn in range(6)]
+    for store in stores:
+        await store.startup()
+    before = galera.conflicts()
+    claimed: list[tuple[int, int]] = []
+    left: set[int] = set()
+
+    async def work(store: AlchemyCRUD, worker: str) -> None:
+        while left:
+            for task in (await store.claim_tasks(claim(of_each=3, worker=worker))).tasks:
+                claimed.append((task.id, task.run))
+                [changed] = await store.change_tasks([settled(task, worker=worker)])
+                assert changed.answer == "accepted"
+                left.discard(task.id)
+
+    for _ in range(ROUNDS):
+        tasks = [new() for _ in range(30)]
+        left |= {task.id for task in tasks}
+        await stores[0].add_tasks(tasks)
+        async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+            for turn, store in enumerate(stores):
+                group.create_task(work(store, f"worker {turn}"))
+    conflicts = galera.conflicts() - before
+    for store in stores:
+        await store.shutdown()
+
+    assert sorted(claimed) == sorted({(id, 1) for id, _ in claimed})
+    assert len(claimed) == 30 * ROUNDS
+    assert conflicts > ROUNDS
 
 
 async def test_an_engine_of_the_users_waits_for_other_nodes_only_for_us(

@@ -88,7 +88,7 @@ async def test_an_outcome_is_written_though_who_waited_for_it_was_cancelled(
             living.cancel()
     await clock.advance(seconds=5)
     store.script.down = set()
-    await clock.advance(seconds=5)
+    await clock.advance(seconds=15)  # longer than the longest pause
 
     assert await handle.result(timeout=0) == "done"
 

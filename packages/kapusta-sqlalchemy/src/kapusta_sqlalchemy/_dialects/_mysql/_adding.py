@@ -11,8 +11,8 @@ from aiomysql import IntegrityError  # type: ignore[import-untyped]  # the drive
 from kapusta.backend import Added, AddOutcome, NewTask, StoreError, UniqueKey
 
 from ..._rows import to_duration, to_microseconds
-from ._session import Session, Statement
-from ._sql import BEGIN, COMMIT, Sql, marks, now_is, portions, rows_of
+from ._session import BEGIN, COMMIT, Session, Statement
+from ._sql import Sql, marks, now_is, portions, rows_of
 from ._trouble import DUPLICATE, code_of
 
 _INSERT: Final = """
@@ -114,8 +114,6 @@ def _writing(
         if some_keyed:
             values = [value for key, unique, id in some_keyed for value in _key_row(key, unique, id)]
             writing.append((sql.fill(_TAKE, rows_of(row, len(some_keyed))), values))
-    if len(writing) == 1:
-        return [now_is(offset), *writing]
     return [now_is(offset), BEGIN, *writing, COMMIT]
 
 

@@ -10,8 +10,8 @@ from aiomysql import Error  # type: ignore[import-untyped]  # the driver ships n
 from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, Guard, TaskStatus
 
 from ..._rows import to_duration
-from ._session import Session, Statement
-from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, portions
+from ._session import BEGIN, COMMIT, Session, Statement
+from ._sql import MOST_ROWS, Sql, marks, now_is, numbers, portions
 from ._trouble import LOCKED, code_of
 
 _Rows: TypeAlias = dict[int, Sequence[Any]]

@@ -17,7 +17,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 from ..._whole import opened_whole
 from .. import OPENING_SECONDS, Checkout, is_doubted
 from ._server import Server
-from ._session import Session
+from ._session import NodeSession, Session
 
 # Whoever waits for a row longer than this asks again, and can be told so; the server's own 50 seconds are more
 # than core gives a call.
@@ -88,15 +88,15 @@ class MadeEngine:
     async def _connect(self, **arguments: Any) -> Connection:
         return await _connect(self.settings, arguments)
 
-    async def take(self, longest: int, doubted_at: float) -> MadeCheckout:
+    async def take(self, server: Server, doubted_at: float) -> MadeCheckout:
         return await opened_whole(
-            self._take(longest, doubted_at), MadeCheckout.discard, patience=OPENING_SECONDS
+            self._take(server, doubted_at), MadeCheckout.discard, patience=OPENING_SECONDS
         )
 
-    async def _take(self, longest: int, doubted_at: float) -> MadeCheckout:
+    async def _take(self, server: Server, doubted_at: float) -> MadeCheckout:
         while True:
             taken = await self.engine.raw_connection()
-            checkout = MadeCheckout(taken, longest)
+            checkout = MadeCheckout(taken, server)
             if not _has_ended(checkout.connection.driver) and not is_doubted(taken.info, doubted_at):
                 return checkout
             _log.debug("a connection was closed by the server while nobody used it, or may have been")
@@ -144,9 +144,9 @@ def _has_ended(driver: Connection) -> bool:
 class MadeCheckout(MySQLCheckout):
     """From an engine of ours."""
 
-    def __init__(self, taken: PoolProxiedConnection, longest: int) -> None:
+    def __init__(self, taken: PoolProxiedConnection, server: Server) -> None:
         self._taken = taken
-        self.connection = Session(_driver_of(taken), longest)
+        self.connection = _session(_driver_of(taken), server)
 
     def give_back(self) -> None:
         self._taken.close()
@@ -161,7 +161,7 @@ class GivenCheckout(MySQLCheckout):
 
     def __init__(self, taken: AsyncConnection, driver: Connection, server: Server) -> None:
         self._taken, self._server = taken, server
-        self.connection = Session(driver, server.longest)
+        self.connection = _session(driver, server)
 
     @classmethod
     async def take(cls, engine: AsyncEngine, server: Server, doubted_at: float) -> GivenCheckout:
@@ -216,6 +216,10 @@ class GivenCheckout(MySQLCheckout):
         await self.connection.end()
         await self._taken.invalidate()
         await self._taken.close()
+
+
+def _session(driver: Connection, server: Server) -> Session:
+    return (NodeSession if server.is_cluster else Session)(driver, server.longest)
 
 
 async def driver_of(connection: AsyncConnection) -> Connection:

@@ -12,8 +12,8 @@ from kapusta.backend import ClaimRequest, Claims, StoredTask
 
 from ..._rows import to_duration, to_instant, to_records
 from ._lanes import DUE, IN_LANE, Lane, Looker
-from ._session import Session
-from ._sql import BEGIN, COMMIT, Sql, now_is, record_of
+from ._session import BEGIN, COMMIT, Session
+from ._sql import Sql, now_is, record_of
 from ._trouble import is_conflict
 
 # Candidates of a lane are read without a lock, more than are taken: whoever asks at the same time passes over the

@@ -110,7 +110,7 @@ class MySQL(Dialect):
 
     async def checkout(self, engine: AsyncEngine, *, made: bool) -> Checkout:
         if made and self._made:
-            return await self._made.take(self._server.longest, self.doubted_at)
+            return await self._made.take(self._server, self.doubted_at)
         return await GivenCheckout.take(engine, self._server, self.doubted_at)
 
     def trouble(self, error: Exception) -> Trouble | None:

@@ -8,8 +8,8 @@ from typing import Any, Final
 from kapusta.backend import FINAL, RESCUE_AFTER, Guard, TaskQuery
 
 from ..._rows import to_microseconds
-from ._session import Session, Statement
-from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, marks, now_is, numbers, storable_only
+from ._session import BEGIN, COMMIT, Session, Statement
+from ._sql import MOST_ROWS, Sql, marks, now_is, numbers, storable_only
 
 _FIND: Final = "SELECT {columns} FROM {task} AS task {0} WHERE {1} ORDER BY id LIMIT %s"
 

@@ -8,8 +8,8 @@ from typing import Final
 from kapusta.backend import Renewal, RenewAnswer, Renewed, RenewRequest
 
 from ..._rows import to_duration
-from ._session import Session
-from ._sql import BEGIN, COMMIT, MOST_ROWS, Sql, now_is, numbers
+from ._session import BEGIN, COMMIT, Session
+from ._sql import MOST_ROWS, Sql, now_is, numbers
 
 _VALUES: Final = "SET @kapusta_worker = %s, @kapusta_lease = %s"
 _HELD: Final = """

@@ -17,6 +17,10 @@ from kapusta.backend import StoreError
 Statement: TypeAlias = tuple[str, Sequence[Any]]
 """A text with ``%s`` marks, and what to put there."""
 
+BEGIN: Final[Statement] = ("START TRANSACTION", ())
+COMMIT: Final[Statement] = ("COMMIT", ())
+"""What writes stands between the two, and nothing stands behind."""
+
 # Longer than a statement waits for a lock: a server that says nothing for so long is not there.
 _HANGS_AFTER: Final = 4.0
 _BETWEEN: Final = b";\n"
@@ -61,6 +65,9 @@ class Session:
             self.driver.close()
 
     async def _ask(self, statements: Sequence[Statement]) -> list[Any]:
+        return await self._send(statements)
+
+    async def _send(self, statements: Sequence[Statement]) -> list[Any]:
         results = []
         try:
             for packet in self._packets(statements):
@@ -88,6 +95,24 @@ class Session:
             packet.append(encoded)
             length += len(encoded) + len(_BETWEEN)
         yield _BETWEEN.join(packet)
+
+
+class NodeSession(Session):
+    """The same on a node of a cluster, where each statement of a transaction is a packet of its own.
+
+    A node undoes a transaction when another one was the first to change its rows. If that comes between two
+    statements of one packet, MariaDB goes on with the next as if nothing were, and says of the ``COMMIT`` that
+    it succeeded; between two packets it keeps the error for the next one.
+    """
+
+    async def _ask(self, statements: Sequence[Statement]) -> list[Any]:
+        if BEGIN not in statements:
+            return await self._send(statements)
+        locks_nothing = statements.index(BEGIN) + 1
+        results = await self._send(statements[:locks_nothing])
+        for statement in statements[locks_nothing:]:
+            results += await self._send([statement])
+        return results
 
 
 def _literal(value: bytes | int | str | None) -> str:

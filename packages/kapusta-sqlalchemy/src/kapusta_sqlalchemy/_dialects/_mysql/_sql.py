@@ -20,8 +20,6 @@ T = TypeVar("T")
 # In UTC whatever the session's time zone is; as a variable it is one instant for all statements of an
 # operation. What is added is `clock.offset`.
 _NOW: Final = "SET @kapusta_now = TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) + %s"
-BEGIN: Final[Statement] = ("START TRANSACTION", ())
-COMMIT: Final[Statement] = ("COMMIT", ())
 
 _TEXTS: Final = ("error", "reason")
 _HALF: Final = re.compile("[\ud800-\udfff]")  # half a surrogate pair
