@@ -21,6 +21,7 @@ CORE: Final = "kapusta-core/src/kapusta"
 SQLITE: Final = "kapusta-sqlalchemy/src/kapusta_sqlalchemy/_dialects/_sqlite"
 LAWS: Final = "tests/contract/test_sqlite.py::TestSQLite"
 LOCKS: Final = "tests/sqlalchemy/test_locking.py"
+SAFEGUARDS: Final = "tests/chaos/test_safeguards.py"
 
 RUNNER: Final = """
 import sys
@@ -87,13 +88,13 @@ MUTANTS: Final = {
         f"{CORE}/_worker/__init__.py",
         "apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself",
         "apart = False",
-        "tests/worker/test_leases.py::test_a_blocked_loop_costs_no_lease",
+        f"{SAFEGUARDS}::test_a_worker_whose_loop_is_blocked_for_four_leases_is_not_robbed",
     ),
     "unshielded settlement": Mutant(
         f"{CORE}/_store.py",
         "return await answer",
         "return await call",
-        "tests/core/test_store.py::test_cancelling_whoever_waits_leaves_the_call_running",
+        f"{SAFEGUARDS}::test_a_settlement_that_nobody_waits_for_any_more_is_written",
     ),
 }
 
