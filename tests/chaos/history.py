@@ -48,7 +48,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_by_hand(self) -> bool:
         """Whether a person has asked for it; of a task that is held by its crash, with the claim of its holder."""
-        return self.asked.guard == "resting" or self.asked.raises
+        return self.asked.guard in ("resting", "waiting") or self.asked.raises
 
     @property
     def is_of_its_run(self) -> bool:

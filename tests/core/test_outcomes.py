@@ -284,7 +284,7 @@ TABLE = [
         "cancelled by hand",
         stored_task(status=PENDING, failures=1),
         cancelled,
-        {"status": TaskStatus.cancelled, "guard": Guard.resting, "raise_run": False, "failures": None},
+        {"status": TaskStatus.cancelled, "guard": Guard.waiting, "raise_run": False, "failures": None},
     ),
     Row(
         "cancelled by hand while held: no late answer counts",
@@ -300,7 +300,7 @@ TABLE = [
             {"guard": guard, "worker": worker, "raise_run": True},
         )
         for what, decide in (("cancelled", cancelled), ("retried", lambda task: retried(task, HOLD)))
-        for settled_run, guard, worker in ((None, Guard.holder, "worker-1"), (1, Guard.resting, None))
+        for settled_run, guard, worker in ((None, Guard.holder, "worker-1"), (1, Guard.waiting, None))
     ),
     *(
         Row(

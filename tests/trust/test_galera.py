@@ -66,9 +66,7 @@ async def test_what_was_done_at_one_node_is_seen_at_another(galera: Cluster, dat
         await store.shutdown()
 
 
-async def test_nodes_that_want_the_same_rows_at_once_give_each_to_one(
-    galera: Cluster, database: str
-) -> None:
+async def test_nodes_that_want_the_same_rows_at_once_give_each_to_one(galera: Cluster, database: str) -> None:
     """Whoever is told that it has claimed a task has it, whatever another node did between two statements."""
     stores = [AlchemyCRUD(galera.url_of(turn % 3, database)) for turn in range(6)]
     for store in stores:

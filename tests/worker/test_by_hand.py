@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
 from kapusta import Kapusta, TaskStatus
+from kapusta._outcomes import overdue
+from kapusta.backend import StoredTask, TaskQuery
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.stored import stored
@@ -151,3 +154,28 @@ async def test_a_running_task_is_not_given_another_life(kapusta: Kapusta, clock:
 
     assert not answer
     assert ran == [1]
+
+
+@pytest.mark.parametrize("by_hand", ["cancel", "retry"])
+async def test_what_has_become_overdue_in_that_very_moment_stays_so(
+    kapusta: Kapusta, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, by_hand: str
+) -> None:
+    """Between the look and the write somebody notes that the task is overdue: what was wished was wished of one that waits."""
+    task = kapusta.register_task(lambda: None, name="late", eta_delta=1, overdue_time=timedelta(seconds=2))
+    handle = await task.launch()
+    look, crud = kapusta.crud.find_tasks, kapusta.crud
+
+    async def look_and_be_late(query: TaskQuery) -> Sequence[StoredTask]:
+        found = await look(query)
+        monkeypatch.undo()
+        [seen] = found
+        [changed] = await crud.change_tasks([overdue(seen)])
+        assert changed.answer == "accepted"
+        return found
+
+    clock.shift(seconds=5)  # nobody has woken yet
+    monkeypatch.setattr(crud, "find_tasks", look_and_be_late)
+    answer = await getattr(handle, by_hand)()
+
+    assert not answer
+    assert await handle.status() is TaskStatus.overdue

@@ -223,11 +223,12 @@ def retried(task: StoredTask, policy: Policy) -> Change:
 
 
 def _as_it_rests(task: StoredTask) -> tuple[Guard, str | None]:
-    """What must hold for a decision by hand.
+    """What must hold for a decision by hand: that its status is, in effect, the one that it was decided on.
 
-    A task that is held by its crash may yet get the answer of that very run. What was decided of it as it was held
-    must not touch it then, and the claim that the answer needs is what tells.
+    One that waits may become overdue, or be cancelled by somebody else, in its very run; what has ended leaves its
+    status for another life only. A task that is held by its crash may yet get the answer of that very run. What was
+    decided of it as it was held must not touch it then, and the claim that the answer needs is what tells.
     """
     if task.status is TaskStatus.held and task.worker is not None and task.settled_run != task.run:
         return Guard.holder, task.worker
-    return Guard.resting, None
+    return Guard.resting if task.status.is_final else Guard.waiting, None

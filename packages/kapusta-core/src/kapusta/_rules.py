@@ -164,6 +164,8 @@ def holds(guard: Guard, task: StoredTask, now: datetime) -> bool:
             return task.status is not TaskStatus.started
         case Guard.running:
             return task.status is TaskStatus.started
+        case Guard.waiting:
+            return task.status in (TaskStatus.pending, TaskStatus.held)
         case Guard.holder:
             return False
 

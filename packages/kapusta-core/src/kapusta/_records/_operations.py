@@ -84,6 +84,7 @@ class Guard(StrEnum):
         overdue: it is ``pending``, and its deadline has come.
         resting: it is not ``started``.
         running: it is ``started``.
+        waiting: it is ``pending`` or ``held``.
     """
 
     holder = "holder"
@@ -91,6 +92,7 @@ class Guard(StrEnum):
     overdue = "overdue"
     resting = "resting"
     running = "running"
+    waiting = "waiting"
 
 
 class Change(Record, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ class TaskQuery(Record, frozen=True, kw_only=True):
     What is a set here may be given as any collection, and a status or a guard by its word.
 
     Attributes:
-        guards: at least one of these holds (of ``expired``, ``overdue``, ``resting``, ``running``).
+        guards: at least one of these holds (of ``expired``, ``overdue``, ``resting``, ``running``, ``waiting``).
         finished_before: it reached a final status before this.
         after_id: only ids greater than this.
         limit: at most so many.

@@ -121,7 +121,7 @@ def _changes(draw: st.DrawFn) -> dict[str, Any]:
         "guard": guard,
         "status": status,
         "delay": draw(_HOURS),
-        "raise_run": draw(st.booleans()) and guard is Guard.resting,
+        "raise_run": draw(st.booleans()) and guard in (Guard.resting, Guard.waiting),
         "overdue_after": draw(st.none() | _HOURS),
         "failures": draw(_COUNTS),
         "crashes": draw(_COUNTS),

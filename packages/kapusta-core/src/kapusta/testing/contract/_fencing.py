@@ -343,9 +343,10 @@ class FencingLaws:
 
     @law
     async def test_resting_is_every_status_but_started(self, stage: Stage) -> None:
-        """``resting`` holds for each status but ``started``, and ``running`` for that one alone.
+        """``resting`` holds for each status but ``started``, ``running`` for that one alone, ``waiting`` for two.
 
-        If it fails: the guard lists statuses, and one is missing.
+        If it fails: a guard lists statuses, and one is missing or too many. Cancelling what has just become overdue
+        would then rewrite its end.
         """
         store = await stage.open()
         answers = {}
@@ -355,11 +356,13 @@ class FencingLaws:
                 await store.change_tasks([settled(given, status=status, delay=timedelta(days=1))])
             answers[status] = [
                 await answer(store, changed(given, guard, cancel_requested=True))
-                for guard in (Guard.resting, Guard.running)
+                for guard in (Guard.resting, Guard.running, Guard.waiting)
             ]
 
-        assert answers.pop(TaskStatus.started) == ["refused", "accepted"]
-        assert set(map(tuple, answers.values())) == {("accepted", "refused")}
+        assert answers.pop(TaskStatus.started) == ["refused", "accepted", "refused"]
+        for status in (TaskStatus.pending, TaskStatus.held):
+            assert answers.pop(status) == ["accepted", "refused", "accepted"], status
+        assert set(map(tuple, answers.values())) == {("accepted", "refused", "refused")}
 
     @law
     async def test_every_guard_asks_for_the_run(self, stage: Stage) -> None:

@@ -231,7 +231,7 @@ class FindingLaws:
 
     @law
     async def test_resting_and_running_tasks_are_found(self, stage: Stage) -> None:
-        """``running`` finds what is started, and ``resting`` all the rest.
+        """``running`` finds what is started, ``resting`` all the rest, and ``waiting`` what of it has not ended.
 
         If it fails: compare with the same guards of a change.
         """
@@ -241,6 +241,7 @@ class FindingLaws:
         waiting = await stored(store, task())
 
         assert await found(store, guards=frozenset({Guard.running})) == [running.id]
+        assert await found(store, guards=frozenset({Guard.waiting})) == [waiting.id]
         assert await found(store, guards=frozenset({Guard.resting})) == [ended.id, waiting.id]
 
     @law

@@ -23,6 +23,7 @@ _GUARDS: Final = {
     Guard.overdue: "(status = 'pending' AND deadline <= @kapusta_now)",
     Guard.resting: "status <> 'started'",
     Guard.running: "status = 'started'",
+    Guard.waiting: "status IN ('pending', 'held')",
 }
 """What must hold, in SQL; of ``holder`` also the worker."""
 

@@ -23,6 +23,7 @@ _GUARDED: Final = {
       SELECT id FROM {task} FORCE INDEX ({deadlines}) WHERE status = 'pending' AND deadline <= @kapusta_now""",
     Guard.running: "SELECT id FROM {task} WHERE status = 'started'",
     Guard.resting: "SELECT id FROM {task} WHERE status <> 'started'",
+    Guard.waiting: "SELECT id FROM {task} WHERE status IN ('pending', 'held')",
 }
 _FINISHED: Final = "SELECT id FROM {task} FORCE INDEX ({ends}) WHERE finished < %s"
 

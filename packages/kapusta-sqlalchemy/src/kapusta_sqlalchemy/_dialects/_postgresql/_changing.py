@@ -37,6 +37,7 @@ fitting AS MATERIALIZED (
     WHEN 'overdue' THEN found.status = 'pending' AND found.deadline <= store.now
     WHEN 'resting' THEN found.status <> 'started'
     WHEN 'running' THEN found.status = 'started'
+    WHEN 'waiting' THEN found.status IN ('pending', 'held')
   END),
 done AS (
   UPDATE {{task}} AS task SET

@@ -32,6 +32,8 @@ _NAMED: Final = {
         AND t.deadline >= (SELECT now FROM store) - {last} ORDER BY t.deadline)""",
     Guard.running: _STARTED,
 }
+_STATUS: Final = {Guard.resting: "status <> 'started'", Guard.waiting: "status IN ('pending', 'held')"}
+"""Many of the tasks may fit these."""
 
 _FINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(FINAL))
 
@@ -77,10 +79,9 @@ async def rows(connection: Connection, sql: Sql, offset: int, query: TaskQuery) 
 
 
 def _guarded(guards: frozenset[Guard]) -> str:
-    named = [_NAMED[guard] for guard in sorted(guards) if guard is not Guard.resting]
+    named = [_NAMED[guard] for guard in sorted(guards) if guard in _NAMED]
     alternatives = [_FEW.format(few=" UNION ALL ".join(named))] if named else []
-    if Guard.resting in guards:
-        alternatives.append("status <> 'started'")
+    alternatives += [_STATUS[guard] for guard in sorted(guards) if guard in _STATUS]
     return f"({' OR '.join(alternatives) or 'FALSE'})"
 
 

@@ -51,6 +51,7 @@ WHERE task.id = change.id AND task.run = change.run AND CASE change.guard
   WHEN 'overdue' THEN task.status = 'pending' AND task.deadline <= store.now
   WHEN 'resting' THEN task.status <> 'started'
   WHEN 'running' THEN task.status = 'started'
+  WHEN 'waiting' THEN task.status IN ('pending', 'held')
 END
 RETURNING id, run
 """

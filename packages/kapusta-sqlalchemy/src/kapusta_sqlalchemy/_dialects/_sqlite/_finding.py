@@ -29,6 +29,7 @@ _GUARDED: Final = {
         SELECT t.id FROM {task} AS t WHERE t.status = 'pending' AND t.deadline <= (SELECT now FROM store))""",
     Guard.running: _STARTED,
     Guard.resting: "status <> 'started'",
+    Guard.waiting: "status IN ('pending', 'held')",
 }
 
 _FINAL: Final = ", ".join(f"'{status.value}'" for status in sorted(FINAL))
