@@ -28,6 +28,7 @@ asyncio.run(main())
 """
 CREW = '{"url": "memory://", "lease": 30, "grace": 10, "tasks": {}}'
 REMEDY = "Name the module and, in it, the Kapusta: package.module:kapusta."
+MENDING = 'Mend that first; python -c "import simple" shows the whole way there.'
 
 
 def run(*words: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
@@ -81,22 +82,36 @@ def test_a_target_that_is_no_kapusta_is_refused_in_words(target: str, sentence: 
         ),
         (
             "raise RuntimeError('no settings')",
-            "cannot be loaded: importing 'simple' raised RuntimeError: no settings.",
+            "cannot be loaded: importing 'simple' raised RuntimeError: no settings (in {here}, line 1).",
         ),
         (
-            "import os; os.environ['NOT_SET_ANYWHERE']",
-            "cannot be loaded: importing 'simple' raised KeyError: 'NOT_SET_ANYWHERE'.",
+            "\n\nraise KeyError('setting')",
+            "cannot be loaded: importing 'simple' raised KeyError: 'setting' (in {here}, line 3).",
+        ),
+        (
+            "import nowhere",
+            "cannot be loaded: importing 'simple' raised ModuleNotFoundError: No module named 'nowhere' (in {here}, line 1).",
+        ),
+        (
+            "import os\nos.tomato",
+            "cannot be loaded: importing 'simple' raised AttributeError: module 'os' has no attribute 'tomato' (in {here}, line 2).",
+        ),
+        (
+            "tomato = =",
+            "cannot be loaded: importing 'simple' raised SyntaxError: invalid syntax (simple.py, line 1).",
         ),
     ],
 )
 def test_a_script_as_target_is_told_of_the_guard(tmp_path: Path, program: str, sentence: str) -> None:
     """A program that would do its work in each worker is refused, names the guard, and has done nothing."""
-    (tmp_path / "simple.py").write_text(program)
+    here = tmp_path / "simple.py"
+    here.write_text(program)
 
     ran = run("worker", "simple:kapusta", cwd=tmp_path)
 
+    remedy = MENDING if " raised " in sentence else REMEDY
     assert ran.returncode == 78
-    assert f"'simple:kapusta' {sentence} {REMEDY}" in ran.stderr
+    assert f"'simple:kapusta' {sentence.format(here=here)} {remedy}" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "test" not in ran.stdout
 

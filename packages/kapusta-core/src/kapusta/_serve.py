@@ -8,7 +8,9 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from functools import reduce
+from pathlib import Path
 from typing import Final
 
 from ._errors import MissingMainGuardError, StoreError, TargetError
@@ -39,9 +41,7 @@ def load(target: str) -> Kapusta:
         sys.path.insert(0, here)
     try:
         with importing_user_code(module):
-            found: object = reduce(getattr, attribute.split("."), importlib.import_module(module))
-    except (ImportError, AttributeError) as problem:
-        raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
+            holds = importlib.import_module(module)
     except MissingMainGuardError as problem:
         does = f'does its work when it is imported: {problem.action} was called outside of `if __name__ == "__main__":`'
         raise TargetError(target=target, problem=does) from problem
@@ -49,12 +49,29 @@ def load(target: str) -> Kapusta:
         does = f"cannot be loaded: importing '{module}' ended in sys.exit({problem.code!r})"
         raise TargetError(target=target, problem=does) from problem
     except Exception as problem:
-        does = f"cannot be loaded: importing '{module}' raised {type(problem).__name__}: {problem}"
-        raise TargetError(target=target, problem=does) from problem
+        if isinstance(problem, ModuleNotFoundError) and f"{module}.".startswith(f"{problem.name}."):
+            raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
+        raise TargetError(
+            target=target,
+            problem=f"cannot be loaded: importing '{module}' raised {type(problem).__name__}: {problem}{_place(problem)}",
+            remedy=f'Mend that first; python -c "import {module}" shows the whole way there.',
+        ) from problem
+    try:
+        found: object = reduce(getattr, attribute.split("."), holds)
+    except AttributeError as problem:
+        raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
     if not isinstance(found, Kapusta):
         kind = "a class" if isinstance(found, type) else f"of type {type(found).__name__}"
         raise TargetError(target=target, problem=f"is {kind}, not a Kapusta")
     return found
+
+
+def _place(problem: Exception) -> str:
+    """Where in a file it was raised, for a sentence; a syntax error says so itself."""
+    frames = [frame for frame in traceback.extract_tb(problem.__traceback__) if Path(frame.filename).exists()]
+    if isinstance(problem, SyntaxError) or not frames:
+        return ""
+    return f" (in {frames[-1].filename}, line {frames[-1].lineno})"
 
 
 def serve(target: str, *, lifeline: int | None = None) -> int:

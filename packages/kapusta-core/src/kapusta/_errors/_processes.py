@@ -19,8 +19,12 @@ class MissingMainGuardError(KapustaError, RuntimeError):
 class TargetError(KapustaError, ValueError):
     """The command line names something that is no Kapusta."""
 
-    def __init__(self, *, target: str, problem: str) -> None:
+    def __init__(
+        self,
+        *,
+        target: str,
+        problem: str,
+        remedy: str = "Name the module and, in it, the Kapusta: package.module:kapusta.",
+    ) -> None:
         self.target, self.problem = target, problem
-        super().__init__(
-            f"'{target}' {problem}. Name the module and, in it, the Kapusta: package.module:kapusta."
-        )
+        super().__init__(f"'{target}' {problem}. {remedy}")
