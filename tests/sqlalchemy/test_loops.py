@@ -7,19 +7,20 @@ import asyncio
 import pytest
 
 from kapusta import Kapusta, StoreNotStartedError
+from kapusta.backend import BaseCRUD
+from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 
 
-@pytest.fixture(params=["url", "postgres_url", "mysql_url"])
-def anywhere(request: pytest.FixtureRequest) -> str:
-    """The URL of an empty database of each kind."""
-    found: str = request.getfixturevalue(request.param)
-    return found
+@pytest.fixture(params=["memory", "url", "postgres_url", "mysql_url"])
+def anywhere(request: pytest.FixtureRequest) -> BaseCRUD:
+    """An empty database of each kind; and the memory that stands for one in a unit test, which must say the same."""
+    return MemoryCRUD() if request.param == "memory" else AlchemyCRUD(request.getfixturevalue(request.param))
 
 
-async def test_a_launch_from_another_event_loop_is_refused_and_harms_nobody(anywhere: str) -> None:
+async def test_a_launch_from_another_event_loop_is_refused_and_harms_nobody(anywhere: BaseCRUD) -> None:
     """As from a body in a thread, by `asyncio.run`: it is told how to hand the launch over, and this loop goes on."""
-    kapusta = Kapusta(AlchemyCRUD(anywhere))
+    kapusta = Kapusta(anywhere)
     child = kapusta.register_task(lambda: "ran", name="child")
 
     def launch_here() -> None:

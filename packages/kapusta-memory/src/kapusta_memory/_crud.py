@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -44,13 +45,13 @@ class MemoryCRUD(BaseCRUD):
     def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self.storage = Storage()
-        self._started: bool = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self) -> None:
-        self._started = True
+        self._loop = asyncio.get_running_loop()
 
     async def shutdown(self) -> None:
-        self._started = False
+        self._loop = None
 
     def twin(self) -> MemoryCRUD:
         twin = MemoryCRUD(clock=self.clock)
@@ -89,6 +90,6 @@ class MemoryCRUD(BaseCRUD):
         # Every operation lets the loop turn, as one over a wire does, or a busy worker would starve the rest.
         # It does so before it acts: cancelled there, it has not happened, and no claim is left without a worker.
         await self.clock.sleep(0)
-        if not self._started:
-            raise StoreNotStartedError(backend="MemoryCRUD")
+        if self._loop is not asyncio.get_running_loop():
+            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=self._loop is not None)
         return self.clock.now()
