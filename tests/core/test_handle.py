@@ -185,6 +185,27 @@ async def test_cancelling_and_retrying_by_hand(kapusta: Kapusta) -> None:
     assert await task.status() is TaskStatus.success
 
 
+async def test_whoever_waits_for_a_task_is_told_at_once_that_it_is_cancelled(
+    kapusta: Kapusta, clock: ManualClock
+) -> None:
+    """In the same process, and without time to look again."""
+
+    @kapusta.task(eta_delta=60)
+    def answer() -> int:
+        return 42
+
+    task = await answer.launch()
+    waiting = asyncio.create_task(task.result())
+    await clock.settle()
+
+    await task.cancel()
+    await clock.settle()
+
+    assert waiting.done()
+    with pytest.raises(TaskFailedError, match="cancelled by hand"):
+        await waiting
+
+
 async def test_a_task_that_is_retried_by_hand_runs_at_once(kapusta: Kapusta, clock: ManualClock) -> None:
     """The worker here is woken for it, and does not find it by and by."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 
@@ -42,6 +43,27 @@ async def test_run_until_idle_beside_a_shutdown_leaves_nothing_started(
     statuses = {each.status for each in await other.find_tasks(TaskQuery(limit=500))}
     assert statuses == {TaskStatus.success, TaskStatus.pending}
     await other.shutdown()
+
+
+async def test_run_until_idle_ends_with_a_shutdown_that_gives_up_an_outcome(
+    in_memory: OpenStore, make_kapusta: MakeKapusta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store does not take is left to its lease: nobody waits for ever for it to be written."""
+    monkeypatch.setattr("kapusta._worker.STOPPING", timedelta(milliseconds=50))
+    store = ScriptedCRUD(in_memory())
+    kapusta = make_kapusta(store, grace=0)
+    task = kapusta.register_task(lambda: "ran", name="task")
+    await kapusta.startup()
+    kapusta.stop_listening_task()
+    await task.launch()
+    store.script.down = {"change_tasks"}
+    running = asyncio.create_task(kapusta.run_until_idle())
+    await eventually(lambda: "change_tasks" in store.script.asked, "its outcome waits")
+
+    await kapusta.shutdown()
+
+    with suppress(StoreNotStartedError):
+        await asyncio.wait_for(running, 10)
 
 
 class SlowToClaim(ScriptedCRUD):

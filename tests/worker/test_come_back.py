@@ -10,7 +10,7 @@ import pytest
 
 from kapusta import TaskStatus
 from kapusta._options import Policy
-from kapusta._outcomes import rescued, succeeded
+from kapusta._outcomes import released, rescued, succeeded
 from kapusta.backend import (
     Change,
     Changed,
@@ -83,6 +83,27 @@ async def test_a_waiting_task_that_is_claimed_between_look_and_retry_runs(
 
     record = await stored(person, handle)
     assert (answer, record.status, record.run) == (False, TaskStatus.started, 1)
+
+
+async def test_a_waiting_task_that_waits_again_between_look_and_cancel_is_cancelled(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """It was claimed and given back: that is another run, and nothing that was wished for."""
+    store = BetweenCRUD(in_memory(ManualClock()))
+    person = make_kapusta(store)
+    task = person.register_task(lambda: None, name="task")
+    await person.crud.startup()
+    handle = await task.launch()
+
+    async def come_and_go() -> None:
+        (claimed,) = await claimed_by_the_dead(store.crud, "task")
+        await store.crud.change_tasks([released(claimed, "its worker could not begin it")])
+
+    store.happens = come_and_go
+    answer = await handle.cancel()
+
+    record = await stored(person, handle)
+    assert (answer, record.status, record.run) == (True, TaskStatus.cancelled, 1)
 
 
 async def test_a_retry_whose_reply_was_lost_is_one_life(
