@@ -182,6 +182,25 @@ async def test_a_body_may_go_on_after_its_commit(url: str, engine: AsyncEngine) 
         await asyncio.wait_for(ended.wait(), 20)
 
 
+async def test_a_body_may_go_on_after_its_row_has_gone_with_the_commit(url: str, engine: AsyncEngine) -> None:
+    """Whoever deletes what has ended may be as quick as that: there is no lease to be lost then, either."""
+    kapusta = Kapusta(AlchemyCRUD(url), lease=0.6)
+    ended = asyncio.Event()
+
+    async def book() -> None:
+        async with AsyncSession(engine) as session, session.begin():
+            await kapusta.finish_within(session, "done")
+            await session.execute(text("DELETE FROM kapusta_task"))
+        await asyncio.sleep(1.2)
+        ended.set()
+
+    task = kapusta.register_task(book, name="book")
+    async with kapusta:
+        await task.launch()
+
+        await asyncio.wait_for(ended.wait(), 20)
+
+
 async def test_an_outcome_that_another_worker_has_written_meanwhile_stays(
     url: str, engine: AsyncEngine, kapusta: Kapusta
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import (
     AlreadyFinishedError,
@@ -14,6 +14,7 @@ from kapusta import (
     OutsideOfTaskError,
     ResultEncodingError,
     TaskFailedError,
+    TransactionError,
 )
 from kapusta_memory import MemoryCRUD
 from tests.transactions.conftest import booked, orders
@@ -68,6 +69,28 @@ async def test_a_call_after_a_rollback_is_no_second_one(kapusta: Kapusta, engine
 
     assert await (await task.launch()).result(timeout=10) == "second"
     await asyncio.wait_for(ended.wait(), 10)
+
+
+async def test_a_second_call_that_is_refused_takes_back_no_first_one(
+    kapusta: Kapusta, engine: AsyncEngine
+) -> None:
+    """The second transaction is of another database; the first is rolled back, and what the body returns is no success."""
+    elsewhere = create_async_engine("sqlite+aiosqlite://")
+
+    async def book() -> str:
+        async with AsyncSession(engine) as session, elsewhere.connect() as wrong:
+            await kapusta.finish_within(session, "first")
+            with pytest.raises(TransactionError):
+                await kapusta.finish_within(wrong, "second")
+            await session.rollback()
+        await elsewhere.dispose()
+        return "returned"
+
+    task = kapusta.register_task(book, name="book", on_crash="hold")
+    await kapusta.startup()
+
+    with pytest.raises(TaskFailedError, match="the transaction of its outcome did not commit"):
+        await (await task.launch()).result(timeout=10)
 
 
 async def test_outside_of_a_body_there_is_nothing_to_finish(kapusta: Kapusta, engine: AsyncEngine) -> None:

@@ -93,6 +93,32 @@ async def test_an_outcome_is_written_though_who_waited_for_it_was_cancelled(
     assert await handle.result(timeout=0) == "done"
 
 
+async def test_run_until_idle_waits_for_an_outcome_that_nobody_else_waits_for(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """Nothing runs any more, but a test that goes on now would not find what has become of it."""
+    clock = ManualClock()
+    store = ScriptedCRUD(in_memory(clock))
+    kapusta = make_kapusta(store)
+    task = kapusta.register_task(lambda: "done", name="work")
+    await kapusta.startup()
+    store.script.down = {"change_tasks"}
+    handle = await task.launch()
+    await clock.advance(seconds=0.1)
+    for living in asyncio.all_tasks():
+        if living.get_name() == f"kapusta.task-{int(handle)}":
+            living.cancel()
+    running = asyncio.create_task(kapusta.run_until_idle())
+    await clock.settle()
+    returned_early = running.done()
+    store.script.down = set()
+    await clock.advance(seconds=15)
+    await running
+
+    assert not returned_early
+    assert await handle.result(timeout=0) == "done"
+
+
 async def test_a_worker_that_ends_before_the_store_is_back_leaves_its_outcomes_to_be_made_again(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:

@@ -91,6 +91,23 @@ async def test_what_is_stopped_is_given_back_at_no_cost(
     assert counts == (1, 0, 0)
 
 
+async def test_what_is_told_to_stop_has_time_for_it(open_store: OpenStore, make_kapusta: MakeKapusta) -> None:
+    """A body that is not through with its cancellation at once is waited for, and what it says then is stored."""
+    kapusta = make_kapusta(open_store(), grace=0)
+    body = Body(stubborn=True)
+    task_id = await begun(kapusta, body)
+
+    closing = asyncio.create_task(kapusta.shutdown())
+    await eventually(lambda: body.cancelled, "it is told")
+    closed_early, _ = await asyncio.wait({closing}, timeout=0.05)
+    body.let_go.set()
+    await closing
+
+    task = await look_again(open_store, task_id)
+    assert not closed_early
+    assert (task.status, task.result) == (TaskStatus.success, b'"done"')
+
+
 async def test_what_must_not_run_twice_is_held_when_it_is_stopped(
     in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:
