@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from kapusta import TaskStatus
 from kapusta._store import Store
 from kapusta._worker._housekeeper import PAGE, Rescuer
-from kapusta.backend import Change, ChangeAnswer, Changed, Guard, StoreUnavailableError
+from kapusta.backend import Change, ChangeAnswer, Changed, Guard, StoreUnavailableError, TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from tests.sqlalchemy.records import new
@@ -102,3 +103,23 @@ async def test_trouble_in_the_middle_of_a_look_does_not_shorten_the_wait() -> No
     await scene.look()
 
     assert set(scene.asked) == {None}
+
+
+async def test_a_row_that_is_busy_keeps_no_page_after_it_waiting_and_is_told_in_the_end() -> None:
+    """All the others are rescued; who looks hears of the trouble, and comes back sooner for it."""
+    scene = Scene()
+    await scene.open(PAGE + 1)
+    busy = (await scene.find_tasks(TaskQuery(limit=1)))[0].id
+
+    def before(operation: str, asked: Any) -> None:
+        if operation == "change_tasks" and busy in [change.id for change in asked]:
+            raise StoreUnavailableError(operation=operation, problem="somebody else has it", busy=True)
+
+    scene.script.before = before
+    for _ in range(2):
+        with pytest.raises(StoreUnavailableError, match="somebody else has it"):
+            await scene.look()
+        scene.time.shift(seconds=1)
+
+    left = await scene.find_tasks(TaskQuery(statuses=frozenset({TaskStatus.started})))
+    assert [task.id for task in left] == [busy]
