@@ -13,6 +13,7 @@ from kapusta._backoff import as_backoff
 from kapusta._enums import TRANSITIONS
 from kapusta._options import Policy
 from kapusta._outcomes import (
+    MOST,
     UNREADABLE_DELAY,
     cancelled,
     crashed,
@@ -193,7 +194,7 @@ TABLE = [
     Row(
         "lease ran out",
         stored_task(),
-        lambda task: rescued(task, PLAIN),
+        lambda task: rescued(task, PLAIN, chance=0.5),
         {
             "status": PENDING,
             "guard": Guard.expired,
@@ -204,21 +205,33 @@ TABLE = [
         },
     ),
     Row(
+        "lease ran out again: what was lost together comes back one by one",
+        stored_task(crashes=1, lease=timedelta(seconds=30)),
+        lambda task: rescued(task, PLAIN, chance=0.5),
+        {"status": PENDING, "crashes": 2, "delay": timedelta(seconds=15)},
+    ),
+    Row(
+        "lease ran out more often than anybody counts",
+        stored_task(crashes=MOST),
+        lambda task: rescued(task, FOR_EVER, chance=0.5),
+        {"status": PENDING, "crashes": MOST},
+    ),
+    Row(
         "lease ran out, hold",
         stored_task(),
-        lambda task: rescued(task, HOLD),
+        lambda task: rescued(task, HOLD, chance=0.5),
         {"status": HELD, "guard": Guard.expired, "crashes": 1},
     ),
     Row(
         "lease ran out under a task that was to be cancelled",
         stored_task(cancel_requested=True),
-        lambda task: rescued(task, PLAIN),
+        lambda task: rescued(task, PLAIN, chance=0.5),
         {"status": TaskStatus.cancelled, "reason": "cancelled while its worker was lost"},
     ),
     Row(
         "the same where a crash would hold it",
         stored_task(cancel_requested=True),
-        lambda task: rescued(task, HOLD),
+        lambda task: rescued(task, HOLD, chance=0.5),
         {"status": TaskStatus.cancelled},
     ),
     Row(

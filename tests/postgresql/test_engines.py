@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from sqlalchemy import event
+from sqlalchemy import event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -176,6 +176,34 @@ async def test_connections_that_the_server_has_ended_are_replaced(
     assert crud._started.engine.pool.checkedout() == 0  # type: ignore[attr-defined]  # a pool that counts
     await crud.shutdown()
     await engine.dispose()
+
+
+async def test_a_database_that_admits_nobody_for_a_while_is_an_outage(
+    store: AlchemyCRUD, admin: asyncpg.Connection, postgres_url: str
+) -> None:
+    """Whatever a server says to who wants to connect, it says nothing of the task that is to be stored."""
+    url = make_url(postgres_url)
+    outside = await asyncpg.connect(
+        url.set(drivername="postgresql", database="postgres").render_as_string(hide_password=False)
+    )
+    await outside.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false")
+    await outside.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1", url.database
+    )
+
+    async def is_shut() -> bool:
+        try:
+            await store.add_tasks([new()])
+        except StoreUnavailableError as problem:
+            return "no connection could be opened" in problem.problem
+        return False
+
+    await eventually(is_shut, "it admits nobody, and nothing but an outage is raised")
+    await outside.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+    await outside.close()
+    [added] = await store.add_tasks([new()])
+
+    assert added.outcome == "new"
 
 
 async def test_a_connection_that_dies_in_the_middle_is_unavailable(

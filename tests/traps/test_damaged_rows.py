@@ -58,6 +58,7 @@ async def damage(url: str, task_ids: int | Sequence[int], column: str, value: st
         ("eta", -BEYOND_TIME),
         ("deadline", BEYOND_TIME),
         ("created", -BEYOND_TIME),
+        ("run", (1 << 63) - 1),
         ("options", b"{"),
         ("codec", "morse"),
     ],
@@ -92,6 +93,7 @@ async def test_a_damaged_row_that_waits_keeps_no_other_waiting(
         ("created", BEYOND_TIME),
         ("lease_end", BEYOND_TIME),
         ("lease_end", -BEYOND_TIME),
+        ("crashes", (1 << 31) - 1),
         ("options", b"{"),
     ],
 )

@@ -51,7 +51,7 @@ async def test_an_answer_that_comes_between_look_and_decision_stays(
     handle = await task.launch()
     (lost,) = await claimed_by_the_dead(store.crud, "task")
     clock.shift(minutes=5)
-    await store.crud.change_tasks([rescued(lost, Policy.read(lost.options))])
+    await store.crud.change_tasks([rescued(lost, Policy.read(lost.options), chance=0)])
     assert await handle.status() is TaskStatus.held
     seen: list[StoredTask] = []
 

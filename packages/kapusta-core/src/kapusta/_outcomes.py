@@ -15,6 +15,8 @@ from ._enums import OnCrash, TaskStatus
 from ._options import Policy
 from ._records import Change, Guard, StoredTask
 
+MOST: Final = (1 << 31) - 1
+"""What a counter of crashes, failures or interruptions grows to at most."""
 UNREADABLE_DELAY: Final = timedelta(minutes=1)
 """How long a task waits whose payload a worker could not read: another version may come by."""
 
@@ -47,7 +49,7 @@ def failed(
 
     A retry that could not start before the deadline ends as its failure now.
     """
-    failures = task.failures + 1
+    failures = _one_more(task.failures)
     if failures > policy.max_retry_attempts:
         return _by_holder(task, status, error=error, failures=failures, crashes=0)
     delay = policy.backoff.delay(failures, chance)
@@ -76,7 +78,7 @@ def will_retry(task: StoredTask, policy: Policy) -> bool:
 def crashed(task: StoredTask, policy: Policy, reason: str, *, error: str | None = None) -> Change:
     """Its run came to nothing although its worker lives: a child that died, a lease that ended."""
     status, why = _after_crash(task, policy, reason)
-    return _by_holder(task, status, crashes=task.crashes + 1, error=error or task.error, reason=why)
+    return _by_holder(task, status, crashes=_one_more(task.crashes), error=error or task.error, reason=why)
 
 
 def uncommitted(
@@ -98,8 +100,12 @@ def uncommitted(
     return change.replace(delay=backoff.delay(task.crashes + 1, chance))
 
 
-def rescued(task: StoredTask, policy: Policy) -> Change:
-    """The lease ran out: whoever held it is gone, or has been cut off."""
+def rescued(task: StoredTask, policy: Policy, *, chance: float) -> Change:
+    """The lease ran out: whoever held it is gone, or has been cut off.
+
+    All that a worker held comes back together, and with it what may have killed it. After the first time the tasks
+    come back one by one, spread over a lease by *chance* (0 to 1), so that they do not share the killer's fate again.
+    """
     status, why = _after_crash(task, policy, f"worker {task.worker} let the lease of run {task.run} run out")
     if task.cancel_requested:
         status, why = TaskStatus.cancelled, "cancelled while its worker was lost"
@@ -108,7 +114,8 @@ def rescued(task: StoredTask, policy: Policy) -> Change:
         run=task.run,
         guard=Guard.expired,
         status=status,
-        crashes=task.crashes + 1,
+        delay=chance * (task.lease or ZERO) if task.crashes and status is TaskStatus.pending else ZERO,
+        crashes=_one_more(task.crashes),
         error=task.error,
         reason=why,
     )
@@ -121,7 +128,7 @@ def untouched(task: StoredTask) -> Change:
 
 def unreadable(task: StoredTask, policy: Policy, problem: str) -> Change:
     """This worker cannot turn the stored payload into a call: a crash, whatever ``on_crash`` says."""
-    crashes = task.crashes + 1
+    crashes = _one_more(task.crashes)
     if _too_many(crashes, policy):
         return _by_holder(task, TaskStatus.held, crashes=crashes, error=task.error, reason=problem)
     return _by_holder(
@@ -134,7 +141,7 @@ def interrupted(task: StoredTask, policy: Policy, reason: str) -> Change:
     if policy.on_crash is OnCrash.hold:
         return crashed(task, policy, reason)
     return _by_holder(
-        task, TaskStatus.pending, interruptions=task.interruptions + 1, error=task.error, reason=reason
+        task, TaskStatus.pending, interruptions=_one_more(task.interruptions), error=task.error, reason=reason
     )
 
 
@@ -149,7 +156,7 @@ def stopped(task: StoredTask, reason: str) -> Change:
 
 
 def _after_crash(task: StoredTask, policy: Policy, reason: str) -> tuple[TaskStatus, str]:
-    crashes = task.crashes + 1
+    crashes = _one_more(task.crashes)
     if policy.on_crash is OnCrash.hold:
         return TaskStatus.held, f"{reason}; on_crash='hold': whether its work is done is for a person to say"
     if _too_many(crashes, policy):
@@ -158,6 +165,11 @@ def _after_crash(task: StoredTask, policy: Policy, reason: str) -> tuple[TaskSta
             f"{reason}; that was crash {crashes} in a row, max_crashes={policy.max_crashes}",
         )
     return TaskStatus.pending, reason
+
+
+def _one_more(count: int) -> int:
+    """What a counter grows to; every store can keep it, whatever somebody has written into a row."""
+    return min(count + 1, MOST)
 
 
 def _too_many(crashes: int, policy: Policy) -> bool:

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kapusta.backend import StoreUnavailableError
+
 from ._dialects import Checkout, Dialect
 from ._patience import patiently
 
@@ -67,14 +69,16 @@ class Connections:
     ) -> T:
         self._underway += 1
         try:
-            return await patiently(self._dialect, operation, lambda: self._seated(work, seats))
+            return await patiently(self._dialect, operation, lambda: self._seated(operation, work, seats))
         finally:
             self._underway -= 1
             self._ended.set()
 
-    async def _seated(self, work: Callable[[Any], Awaitable[T]], seats: asyncio.Semaphore) -> T:
+    async def _seated(
+        self, operation: str, work: Callable[[Any], Awaitable[T]], seats: asyncio.Semaphore
+    ) -> T:
         await seats.acquire()
-        checkout = await self._take(seats)
+        checkout = await self._take(operation, seats)
         try:
             answer = await work(checkout.connection)
         except asyncio.CancelledError:
@@ -91,11 +95,16 @@ class Connections:
         await self._end(checkout.give_back(), seats)
         return answer
 
-    async def _take(self, seats: asyncio.Semaphore) -> Checkout:
+    async def _take(self, operation: str, seats: asyncio.Semaphore) -> Checkout:
+        """A connection; whatever keeps it from being opened is no fault of what was to be done with it."""
         try:
             return await self._dialect.checkout(self._engine, made=self._made)
-        except BaseException:
+        except BaseException as error:
             seats.release()
+            if isinstance(error, self._dialect.errors) and self._dialect.trouble(error) is None:
+                raise StoreUnavailableError(
+                    operation=operation, problem=f"no connection could be opened: {error}"
+                ) from error
             raise
 
     async def _end(self, ending: Coroutine[Any, Any, None] | None, seats: asyncio.Semaphore) -> None:

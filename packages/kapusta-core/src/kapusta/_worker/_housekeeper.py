@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -125,7 +126,7 @@ class Rescuer:
             for change in changes:
                 self._free_since.pop((change.id, change.run), None)
             raise
-        self._note(changes, answers)
+        self._note(changes, answers, {task.id: task.name for task in found})
         return trouble
 
     def _decide(self, task: StoredTask) -> Change | None:
@@ -137,9 +138,14 @@ class Rescuer:
             return untouched(task)
         if self._store.clock.monotonic() < since + self._soon:
             return None
-        return rescued(task, Policy.read(task.options))
+        return rescued(task, Policy.read(task.options), chance=random.random())  # noqa: S311 - jitter
 
-    def _note(self, changes: Sequence[Change], answers: Sequence[ChangeAnswer | None]) -> None:
+    def _note(
+        self,
+        changes: Sequence[Change],
+        answers: Sequence[ChangeAnswer | None],
+        names: Mapping[int, str],
+    ) -> None:
         """What was refused is locked, or has been somebody else's business."""
         now = self._store.clock.monotonic()
         done = []
@@ -152,7 +158,13 @@ class Rescuer:
             if answer is not ChangeAnswer.accepted:
                 continue
             done.append(change)
+            name = names[change.id]
             self._logger.warning(
-                "Task %s is '%s': %s", change.id, change.status, change.reason, extra={"task_id": change.id}
+                "Task %s '%s' is '%s': %s",
+                change.id,
+                name,
+                change.status,
+                change.reason,
+                extra={"task_id": change.id, "task_name": name},
             )
         self._changed(done)

@@ -36,7 +36,7 @@ _VALUES: Final = "SET @kapusta_worker = %s, @kapusta_lease = %s"
 _START: Final = """
 PREPARE kapusta_start FROM CONCAT('
 UPDATE {task_quoted} FORCE INDEX (PRIMARY) SET
-  status = ''started'', run = run + 1, worker = @kapusta_worker, lease = @kapusta_lease,
+  status = ''started'', run = LEAST(run, 9223372036854775806) + 1, worker = @kapusta_worker, lease = @kapusta_lease,
   lease_end = LEAST(@kapusta_now + @kapusta_lease, {last}), started = @kapusta_now, cancel_requested = 0
 WHERE id IN (', COALESCE(@kapusta_ids, 'NULL'), ')')"""
 _STARTED: Final = """

@@ -68,7 +68,7 @@ locked AS MATERIALIZED (
 ),
 claimed AS (
   UPDATE {{task}} AS task SET
-    status = 'started', run = task.run + 1, worker = $7, lease = $8,
+    status = 'started', run = least(task.run, 9223372036854775806) + 1, worker = $7, lease = $8,
     lease_end = least((SELECT now FROM store) + $8::bigint, {{last}}), started = (SELECT now FROM store),
     cancel_requested = FALSE
   WHERE task.id = ANY(ARRAY(SELECT locked.id FROM locked))

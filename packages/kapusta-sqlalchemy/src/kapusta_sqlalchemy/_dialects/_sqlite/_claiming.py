@@ -57,7 +57,7 @@ FROM store
 # One UPDATE takes the write lock before it reads, so two workers cannot choose the same task.
 _GRIP: Final = f"""{_LANES}
 UPDATE {{task}} SET
-  status = 'started', run = run + 1, worker = ?, lease = ?, lease_end = min((SELECT now FROM store) + ?, {{last}}),
+  status = 'started', run = min(run, 9223372036854775806) + 1, worker = ?, lease = ?, lease_end = min((SELECT now FROM store) + ?, {{last}}),
   started = (SELECT now FROM store), cancel_requested = 0
 WHERE id IN (
   SELECT id FROM (
