@@ -50,7 +50,7 @@ MUTANTS: Final = {
     ),
     "rescue by age": Mutant(
         f"{SQLITE}/_changing.py",
-        "WHEN 'expired' THEN task.status = 'started' AND task.lease_end + task.lease / {RESCUE_AFTER} < store.now",
+        "WHEN 'expired' THEN task.status = 'started' AND task.lease_end < store.now - task.lease / {RESCUE_AFTER}",
         "WHEN 'expired' THEN task.status = 'started' AND task.started + task.lease * 4 / {RESCUE_AFTER} < store.now",
         f"{LAWS}::test_a_renewed_lease_has_not_expired",
     ),

@@ -19,7 +19,7 @@ _Rows: TypeAlias = dict[int, Sequence[Any]]
 _SETTLED: Final = "settled_run <=> run"
 _GUARDS: Final = {
     Guard.holder: f"(status IN ('started', 'held') AND NOT ({_SETTLED}))",
-    Guard.expired: f"(status = 'started' AND lease_end + lease DIV {RESCUE_AFTER} < @kapusta_now)",
+    Guard.expired: f"(status = 'started' AND lease_end < @kapusta_now - lease DIV {RESCUE_AFTER})",
     Guard.overdue: "(status = 'pending' AND deadline <= @kapusta_now)",
     Guard.resting: "status <> 'started'",
     Guard.running: "status = 'started'",

@@ -18,7 +18,7 @@ _FIND: Final = "SELECT {columns} FROM {task} AS task {0} WHERE {1} ORDER BY id L
 _GUARDED: Final = {
     Guard.expired: f"""
       SELECT id FROM {{task}} FORCE INDEX ({{leases}}) WHERE status = 'started' AND lease_end < @kapusta_now
-      AND lease_end + lease DIV {RESCUE_AFTER} < @kapusta_now""",
+      AND lease_end < @kapusta_now - lease DIV {RESCUE_AFTER}""",
     Guard.overdue: """
       SELECT id FROM {task} FORCE INDEX ({deadlines}) WHERE status = 'pending' AND deadline <= @kapusta_now""",
     Guard.running: "SELECT id FROM {task} WHERE status = 'started'",

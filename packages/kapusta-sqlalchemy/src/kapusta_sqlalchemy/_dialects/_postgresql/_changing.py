@@ -33,7 +33,7 @@ fitting AS MATERIALIZED (
   WHERE CASE change.guard
     WHEN 'holder' THEN found.status IN ('started', 'held') AND found.worker = change.worker
       AND found.settled_run IS DISTINCT FROM found.run
-    WHEN 'expired' THEN found.status = 'started' AND found.lease_end + found.lease / {RESCUE_AFTER} < store.now
+    WHEN 'expired' THEN found.status = 'started' AND found.lease_end < store.now - found.lease / {RESCUE_AFTER}
     WHEN 'overdue' THEN found.status = 'pending' AND found.deadline <= store.now
     WHEN 'resting' THEN found.status <> 'started'
     WHEN 'running' THEN found.status = 'started'

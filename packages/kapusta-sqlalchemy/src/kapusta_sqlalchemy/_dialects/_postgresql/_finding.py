@@ -26,7 +26,7 @@ _STARTED: Final = "(SELECT t.id FROM {task} AS t WHERE t.status = 'started' ORDE
 _NAMED: Final = {
     Guard.expired: f"""(
         SELECT t.id FROM {{task}} AS t WHERE t.status = 'started' AND t.lease_end < (SELECT now FROM store)
-        AND t.lease_end + t.lease / {RESCUE_AFTER} < (SELECT now FROM store) ORDER BY t.lease_end)""",
+        AND t.lease_end < (SELECT now FROM store) - t.lease / {RESCUE_AFTER} ORDER BY t.lease_end)""",
     Guard.overdue: """(
         SELECT t.id FROM {task} AS t WHERE t.status = 'pending' AND t.deadline <= (SELECT now FROM store)
         AND t.deadline >= (SELECT now FROM store) - {last} ORDER BY t.deadline)""",

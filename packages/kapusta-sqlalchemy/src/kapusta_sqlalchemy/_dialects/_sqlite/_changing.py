@@ -47,7 +47,7 @@ FROM change, store
 WHERE task.id = change.id AND task.run = change.run AND CASE change.guard
   WHEN 'holder' THEN task.status IN ('started', 'held') AND task.worker = change.worker
     AND task.settled_run IS NOT task.run
-  WHEN 'expired' THEN task.status = 'started' AND task.lease_end + task.lease / {RESCUE_AFTER} < store.now
+  WHEN 'expired' THEN task.status = 'started' AND task.lease_end < store.now - task.lease / {RESCUE_AFTER}
   WHEN 'overdue' THEN task.status = 'pending' AND task.deadline <= store.now
   WHEN 'resting' THEN task.status <> 'started'
   WHEN 'running' THEN task.status = 'started'

@@ -24,7 +24,7 @@ _FINISHED: Final = "id IN (SELECT t.id FROM {task} AS t WHERE t.finished < ?)"
 _GUARDED: Final = {
     Guard.expired: f"""id IN (
         SELECT t.id FROM {{task}} AS t WHERE t.status = 'started' AND t.lease_end < (SELECT now FROM store)
-        AND t.lease_end + t.lease / {RESCUE_AFTER} < (SELECT now FROM store))""",
+        AND t.lease_end < (SELECT now FROM store) - t.lease / {RESCUE_AFTER})""",
     Guard.overdue: """id IN (
         SELECT t.id FROM {task} AS t WHERE t.status = 'pending' AND t.deadline <= (SELECT now FROM store))""",
     Guard.running: _STARTED,
