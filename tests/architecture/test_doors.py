@@ -34,6 +34,7 @@ INSIDERS = {
         "tests/docs/",
         "tests/security/",
         "tests/traps/",
+        "tests/chaos/test_safeguards.py",
     ),
     "kapusta_memory": ("tests/memory/",),
     "kapusta_sqlalchemy": (

@@ -13,8 +13,6 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 from kapusta import Kapusta
-from kapusta._worker._keeper import Keeper
-from kapusta._worker._running import Running
 from kapusta.backend import Renewed, RenewRequest, StoredTask, TaskQuery
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.transactions.conftest import orders
@@ -169,36 +167,6 @@ async def test_a_lease_that_is_lost_by_the_commit_itself_stops_no_body(
 
     await eventually(lambda: ended, "the body has ended")
     assert ended == ["by itself" if commits else "stopped"]
-
-
-async def test_a_lease_that_is_lost_before_its_keeper_has_let_go_of_it_stops_no_body(
-    engine: AsyncEngine, worker: Callable[..., Kapusta], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The keeper, in its thread, hears later than the worker that the outcome is stored; a renewal may come between."""
-    stop, stopped = Running.stop, []
-    go_on = asyncio.Event()
-
-    def noted(running: Running, *which: Any) -> bool:
-        stopped.append(stop(running, *which))
-        return stopped[-1]
-
-    async def book() -> str:
-        async with AsyncSession(engine) as session, session.begin():
-            await kapusta.finish_within(session, "booked")
-        await go_on.wait()
-        return "returned"
-
-    monkeypatch.setattr(Keeper, "drop", lambda *_: None)
-    monkeypatch.setattr(Running, "stop", noted)
-    kapusta = worker()
-    task = kapusta.register_task(book, name="book")
-    await kapusta.startup()
-    handle = await task.launch()
-    await eventually(lambda: stopped, "the lease is lost")
-    go_on.set()
-
-    assert stopped == [False]
-    assert await handle.result(timeout=10) == "booked"
 
 
 async def test_a_row_that_a_stranger_has_locked_keeps_its_lease(
