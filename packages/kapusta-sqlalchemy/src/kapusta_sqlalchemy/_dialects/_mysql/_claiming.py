@@ -33,6 +33,7 @@ _GRIP: Final = "SELECT GROUP_CONCAT(id ORDER BY id) INTO @kapusta_ids FROM ({0})
 
 # The ids are known only now, and the row locks must not wait for them to travel to us and back.
 _VALUES: Final = "SET @kapusta_worker = %s, @kapusta_lease = %s"
+# A run that somebody has made the greatest number of all stays it: an overflow would be the end of every claim.
 _START: Final = """
 PREPARE kapusta_start FROM CONCAT('
 UPDATE {task_quoted} FORCE INDEX (PRIMARY) SET

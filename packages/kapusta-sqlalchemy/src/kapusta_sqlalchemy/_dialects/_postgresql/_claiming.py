@@ -31,6 +31,8 @@ t.eta <= (SELECT now FROM store) AND (t.deadline IS NULL OR t.deadline > (SELECT
 # that others are just taking is passed over, so there are more candidates than slots; if even those were not
 # enough, the answer names the mode. (Without its status in disguise, an empty table's statistics would have the
 # planner look for a task not by its id, but by walking through all that are pending.)
+#
+# A run that somebody has made the greatest number of all stays it: an overflow would be the end of every claim.
 _CLAIM: Final = f"""
 WITH RECURSIVE
 store(now) AS MATERIALIZED (SELECT {{now}}),

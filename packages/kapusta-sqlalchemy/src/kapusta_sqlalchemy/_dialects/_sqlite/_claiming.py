@@ -55,6 +55,7 @@ FROM store
 """
 
 # One UPDATE takes the write lock before it reads, so two workers cannot choose the same task.
+# A run that somebody has made the greatest number of all stays it: an overflow would be the end of every claim.
 _GRIP: Final = f"""{_LANES}
 UPDATE {{task}} SET
   status = 'started', run = min(run, 9223372036854775806) + 1, worker = ?, lease = ?, lease_end = min((SELECT now FROM store) + ?, {{last}}),
