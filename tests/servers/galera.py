@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import URL
 
 from tests.servers.mariadb import ask
-from tests.servers.owned import OwnedServer, answers, binary, free_port
+from tests.servers.owned import OwnedServer, answers, binary, free_port, missing
 
 _SERVERS = [Path(folder) for folder in ("/usr/sbin", "/usr/local/bin", "/usr/libexec")]
 _LIBRARIES = [
@@ -121,13 +121,11 @@ class Cluster:
 
 @pytest.fixture(scope="session")
 def galera() -> Iterator[Cluster]:
-    """Three nodes that belong to this run of the tests. It is optional, so without Galera a test is skipped."""
+    """Three nodes that belong to this run of the tests."""
     mariadbd, install = binary("mariadbd", _SERVERS), binary("mariadb-install-db", _SERVERS)
     library = next((path for path in _LIBRARIES if path.exists()), None)
     if mariadbd is None or install is None or library is None or binary("rsync", ()) is None:
-        pytest.skip(
-            "a Galera cluster is missing: install it (Debian: apt-get install mariadb-server galera-4 rsync)"
-        )
+        missing("Galera", remedy="install it (Debian: apt-get install mariadb-server galera-4 rsync)")
     nodes = [Node(number) for number in range(3)]
     cluster = Cluster(nodes)
     try:

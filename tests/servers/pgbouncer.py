@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.servers.owned import OwnedServer, answers, binary, free_port
+from tests.servers.owned import OwnedServer, answers, binary, free_port, missing
 
 _CONFIGURATION = """
 [databases]
@@ -47,10 +47,10 @@ def session_pooler_url(postgres_url: str) -> Iterator[str]:
 
 @contextmanager
 def _in_front_of(url: str, *, mode: str, size: int) -> Iterator[str]:
-    """A pooler; it is optional, so without one a test is skipped."""
+    """A pooler."""
     program = binary("pgbouncer", [Path("/usr/sbin"), Path("/usr/local/sbin"), Path("/opt/homebrew/bin")])
     if program is None:
-        pytest.skip("PgBouncer is missing: install it (Debian: apt-get install pgbouncer)")
+        missing("PgBouncer", remedy="install it (Debian: apt-get install pgbouncer)")
     behind = make_url(url)
     server, port = OwnedServer("bouncer", users=["postgres"]), free_port()
     user = f"user={behind.username}" + (f" password={behind.password}" if behind.password else "")
