@@ -10,6 +10,7 @@ from typing import Any, Final
 from ._brief import brief, said
 from ._codec import Codec, Codecs, ForeignBytesError, Label, Role
 from ._errors import ArgumentError, ResultUnreadableError, TaskSignatureError, UnreadablePayloadError
+from ._signature import PlainSignature
 
 RESERVED: Final = "update_params"
 """The keyword that ``launch`` keeps for itself."""
@@ -46,6 +47,7 @@ class Arguments:
                 problem=f"has a parameter named '{RESERVED}', which launch() keeps for itself",
                 remedy="Rename the parameter.",
             )
+        self._plain = PlainSignature.of(self._signature)
         self._decoders: dict[str, dict[str, Callable[[bytes], Any]]] = {}
         self._results: dict[str, Callable[[bytes], Any]] = {}
 
@@ -61,7 +63,9 @@ class Arguments:
             ArgumentError: an argument is missing, surplus, or cannot be stored.
         """
         try:
-            bound = self._signature.bind(*args, **kwargs).arguments
+            bound = self._plain.bind(kwargs) if self._plain is not None and not args else None
+            if bound is None:
+                bound = self._signature.bind(*args, **kwargs).arguments
         except TypeError as problem:
             raise ArgumentError(
                 task=self._task,
@@ -90,6 +94,9 @@ class Arguments:
             parts = reader.unpack(reader.unseal(payload, Label(stored_as, Role.arguments)))
             decoders = self._ready_decoders(reader) if parts else {}
             arguments = {name: decoders[name](part) for name, part in parts.items()}
+            call = None if self._plain is None else self._plain.call(arguments)
+            if call is not None:
+                return call
             bound = inspect.BoundArguments(self._signature, arguments)
             bound.apply_defaults()  # or a parameter that came later, with a default, would cut off what follows it
             self._signature.bind(*bound.args, **bound.kwargs)

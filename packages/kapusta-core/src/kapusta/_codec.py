@@ -11,6 +11,8 @@ import msgspec
 from ._brief import brief, said
 
 NAME: Final = "json"
+_NOTHING: Final = b"{}"
+"""A call without arguments."""
 
 
 class Role(StrEnum):
@@ -91,9 +93,13 @@ class JsonCodec:
             raise ValueError(f"its annotation cannot be decoded from JSON: {problem}") from problem
 
     def pack(self, parts: Mapping[str, bytes]) -> bytes:
+        if not parts:
+            return _NOTHING
         return msgspec.json.encode({name: msgspec.Raw(part) for name, part in parts.items()})
 
     def unpack(self, body: bytes) -> dict[str, bytes]:
+        if body == _NOTHING:
+            return {}
         return {name: bytes(part) for name, part in self._unpack(body).items()}
 
     def seal(self, body: bytes, label: Label) -> bytes:  # noqa: ARG002 - JSON may say it of any task
