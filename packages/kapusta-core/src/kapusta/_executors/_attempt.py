@@ -50,7 +50,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     encode: ResultEncoder
 
 
-class Returned(msgspec.Struct, frozen=True):
+class Returned(msgspec.Struct, frozen=True, gc=False):
     """The function returned; without *result* where it could not be encoded, and *problem* says why."""
 
     result: bytes | None
@@ -100,9 +100,17 @@ Ended: TypeAlias = Returned | Raised | TimedOut | Died | Stopped | Unreadable | 
 class Body:
     """A body while it runs: how to stop it; written by the worker's loop."""
 
+    __slots__ = ("_on_stop", "stop_cause")
+
     def __init__(self) -> None:
         self.stop_cause: StopCause | None = None
         self._on_stop: Callable[[StopCause], object] | None = None
+
+    def on_stop(self, on_stop: Callable[[StopCause], object] | None) -> None:
+        """Have `stop` call *on_stop* from now on, at once if it was called before; ``None``: the body is over."""
+        self._on_stop = on_stop
+        if on_stop is not None and self.stop_cause is not None:
+            on_stop(self.stop_cause)
 
     def stop(self, cause: StopCause) -> bool:
         """Tell the body to stop; the first cause counts. Answer whether there was one to be told."""
@@ -117,13 +125,11 @@ class Body:
     @contextmanager
     def stoppable(self, on_stop: Callable[[StopCause], object]) -> Iterator[None]:
         """While entered, `stop` calls *on_stop* with the cause; at once if it was called before."""
-        self._on_stop = on_stop
-        if self.stop_cause is not None:
-            on_stop(self.stop_cause)  # told while there was nobody to tell
+        self.on_stop(on_stop)
         try:
             yield
         finally:
-            self._on_stop = None
+            self.on_stop(None)
 
 
 class Executor(Protocol):
