@@ -93,6 +93,8 @@ class TaskClient:
 
     def settled(self, task_ids: Iterable[TaskId] | None = None) -> None:
         """Wake whoever waits for these tasks, or for any: their status may have changed."""
+        if not self._waiting:
+            return
         for task_id in list(self._waiting) if task_ids is None else task_ids:
             for waiting in self._waiting.get(task_id, ()):
                 resolve(waiting, None)

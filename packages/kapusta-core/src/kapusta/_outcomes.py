@@ -39,7 +39,16 @@ def _by_holder(task: StoredTask, status: TaskStatus, **fields: object) -> Change
 
 def succeeded(task: StoredTask, result: bytes | None, reason: str | None = None) -> Change:
     """The function returned; *reason* says why there is no result, where there is none."""
-    return _by_holder(task, TaskStatus.success, result=result, reason=reason, crashes=0)
+    return Change(
+        id=task.id,
+        run=task.run,
+        guard=Guard.holder,
+        worker=task.worker,
+        status=TaskStatus.success,
+        result=result,
+        reason=reason,
+        crashes=0,
+    )
 
 
 def failed(

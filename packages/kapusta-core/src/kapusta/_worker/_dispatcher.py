@@ -183,18 +183,18 @@ class Dispatcher:
             after = found[-1].id
 
     def _give_back(self, task: StoredTask) -> None:
-        """Release a task, once; nobody waits for it, since the store may be readable for long before it is writable."""
+        """Release a task, once, without waiting: the store may be readable for long before it is writable."""
         claim = task.id, task.run
         if claim in self._given_back:
             return
         self._given_back.add(claim)
 
-        def answered(answer: asyncio.Future[ChangeAnswer]) -> None:
+        def answered(_: ChangeAnswer | None, problem: Exception | None) -> None:
             self._given_back.discard(claim)
-            if not answer.cancelled() and (problem := answer.exception()) is not None:
+            if problem is not None:
                 self._logger.warning("Task %s waits until its lease ends: %s", task.id, problem)
 
-        self._settler.settle(released(task, "the reply to its claim was lost")).add_done_callback(answered)
+        self._settler.settle(released(task, "the reply to its claim was lost"), answered)
 
     async def _sleep(self) -> None:
         clock = self._store.clock

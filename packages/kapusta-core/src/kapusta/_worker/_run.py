@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from .._clock import Clock
@@ -78,6 +79,7 @@ class Runner:
         self._running, self._slots, self._settler, self._keeper = running, slots, settler, keeper
         self._clock, self._codecs, self._lease = clock, codecs, lease.total_seconds()
         self._max_result_bytes, self._slot_freed, self._logger = max_result_bytes, slot_freed, logger
+        self._encoders: dict[tuple[str, str], ResultEncoder] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
         self.is_stopping = False
         """Whether what is claimed from now on is released instead of run."""
@@ -85,12 +87,14 @@ class Runner:
     def start(self, runs: list[Run]) -> None:
         """Take over what was just claimed; the leases of all of it are kept from now on."""
         self._keeper.keep([Lease(run.task.id, run.task.run, run.claimed_at + self._lease) for run in runs])
+        loop = asyncio.get_running_loop()
         for run in runs:
             self._slots.take(run.task.mode)
             earlier = self._running.add(run)
             if earlier is not None:
                 earlier.body.stop(StopCause.lease_lost)  # it was taken from us, and has come back
-            run.living = self._spawn(run, self._live(run, None if earlier is None else earlier.living))
+            # Of its tasks a loop keeps weak references only: the run keeps its own.
+            run.living = loop.create_task(self._live(run, earlier), name=f"kapusta.task-{run.task.id}")
 
     def _spawn(self, run: Run, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(life, name=f"kapusta.task-{run.task.id}")
@@ -98,40 +102,52 @@ class Runner:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _live(self, run: Run, earlier: asyncio.Task[None] | None) -> None:
-        # Until the store has answered: nobody here may take a run without an outcome for one that never began.
-        abandoned = True
+    async def _live(self, run: Run, earlier: Run | None) -> None:
+        is_settling = False
         try:
             if earlier is not None:
-                await asyncio.wait({earlier})
+                await earlier.over()
             ended = await self._attempt(run)
             change = await self._decide(run, ended)
             if change is None:
                 self._abandon(run, ended)
             else:
-                abandoned = not await self._settle(run, change)
+                self._settler.settle(change, partial(self._answered, run, change))
+                is_settling = True
         except asyncio.CancelledError:
             self._log(logging.WARNING, run, "was cancelled from outside, and is rescued when its lease ends")
             raise
         except Exception:
             self._logger.exception("Task %s: its run was abandoned", run.task.id, extra=self._extra(run))
         finally:
-            self._keeper.drop(run.task.id, run.task.run)
-            self._running.remove(run, abandoned=abandoned)
+            # Else it ends with the store's answer: a run whose outcome is on its way must not be given back.
+            if not is_settling:
+                self._end(run, abandoned=True)
 
-    async def _settle(self, run: Run, change: Change) -> bool:
-        """Have what has become of a run stored; answer whether the store has taken it, or has refused it for good."""
+    def _answered(
+        self, run: Run, change: Change, answer: ChangeAnswer | None, problem: Exception | None
+    ) -> None:
+        """The store has written the outcome of *run* or refused it, or it could not be written."""
         try:
-            self._report(run, change, await self._settler.settle(change))
-        except StoreUnavailableError as problem:
+            self._report_answer(run, change, answer, problem)
+        finally:
+            self._end(run, abandoned=answer is None)
+
+    def _end(self, run: Run, *, abandoned: bool) -> None:
+        self._keeper.drop(run.task.id, run.task.run)
+        self._running.remove(run, abandoned=abandoned)
+
+    def _report_answer(
+        self, run: Run, change: Change, answer: ChangeAnswer | None, problem: Exception | None
+    ) -> None:
+        if answer is not None:
+            self._report(run, change, answer)
+        elif isinstance(problem, StoreUnavailableError):
             self._log(
                 logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
             )
-            return False
-        except Exception:  # noqa: BLE001 - whatever a row does to a store, the settler has logged it
+        else:  # the settler has logged the error
             self._log(logging.WARNING, run, "was abandoned, and is rescued when its lease ends")
-            return False
-        return True
 
     def _abandon(self, run: Run, ended: Ended | Change) -> None:
         """Leave a body to itself that cannot be stopped. If it lost its lease, what it will have said is sent all the same.
@@ -140,14 +156,19 @@ class Runner:
         """
         self._log(logging.WARNING, run, "cannot be stopped; it is abandoned, and rescued when its lease ends")
         if isinstance(ended, Stopped) and ended.cause is StopCause.lease_lost and ended.running is not None:
-            ended.running.add_done_callback(
-                lambda running: self._spawn(run, self._answer_late(run, running.result()))
-            )
+            ended.running.add_done_callback(lambda running: self._settle_late(run, running.result()))
 
-    async def _answer_late(self, run: Run, ended: Ended) -> None:
+    def _settle_late(self, run: Run, ended: Ended) -> None:
         change = self._after(run, ended)
-        if change is not None and await self._settle(run, change):
-            self._running.forget(run)
+        if change is None:
+            return
+
+        def answered(answer: ChangeAnswer | None, problem: Exception | None) -> None:
+            self._report_answer(run, change, answer, problem)
+            if answer is not None:
+                self._running.forget(run)
+
+        self._settler.settle(change, answered)
 
     async def _attempt(self, run: Run) -> Ended | Change:
         """Run the body; a change instead where it does not come to that."""
@@ -188,8 +209,15 @@ class Runner:
             importable=spec.importable,
             latest=run.latest,
             timeout=run.policy.timeout,
-            encode=ResultEncoder(task.name, self._codecs.named(task.codec), self._max_result_bytes),
+            encode=self._encoder(task.name, task.codec),
         )
+
+    def _encoder(self, name: str, codec: str) -> ResultEncoder:
+        encoder = self._encoders.get((name, codec))
+        if encoder is None:
+            encoder = ResultEncoder(name, self._codecs.named(codec), self._max_result_bytes)
+            self._encoders[name, codec] = encoder
+        return encoder
 
     def _is_late(self, run: Run) -> bool:
         """Whether, by our own clock from before the claim was sent, its lease or its deadline has passed."""

@@ -9,6 +9,7 @@ from typing import Final
 
 from .._enums import TaskExecutionMode
 from .._executors._attempt import Body, StopCause
+from .._futures import resolve
 from .._options import Policy
 from .._records import StoredTask
 from ..types import TaskId
@@ -28,10 +29,12 @@ class Run:
         finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
         past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
         lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
-        living: the asyncio task that it is lived in.
+        living: the asyncio task that runs its body.
     """
 
     __slots__ = (
+        "_is_over",
+        "_over",
         "body",
         "claimed_at",
         "finished_within",
@@ -49,6 +52,22 @@ class Run:
         self.body = Body()
         self.finished_within = self.past_lease = self.lost_meanwhile = False
         self.living: asyncio.Task[None] | None = None
+        self._is_over = False
+        self._over: asyncio.Future[None] | None = None  # made by the few that wait
+
+    async def over(self) -> None:
+        """Return when the run is settled or abandoned."""
+        if self._is_over:
+            return
+        if self._over is None:
+            self._over = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._over)
+
+    def end(self) -> None:
+        """Note that the run is settled or abandoned."""
+        self._is_over = True
+        if self._over is not None:
+            resolve(self._over, None)
 
     @property
     def latest(self) -> float | None:
@@ -93,6 +112,7 @@ class Running:
             self._abandoned.add((run.task.id, run.task.run))
         if not self._runs:
             self.empty.set()
+        run.end()
 
     def forget(self, run: Run) -> None:
         """A run that was abandoned has ended after all, and the store has heard of it."""

@@ -23,6 +23,12 @@ BACKLOG_BYTES: Final = 64 << 20
 """Nor when those that wait take so many bytes."""
 
 
+Answered = Callable[[ChangeAnswer | None, Exception | None], object]
+"""Called once: with the store's answer to a change, or with the error that kept it from being written."""
+
+_Batch = list[tuple[Change, Answered]]
+
+
 class Settler:
     """Writes what has become of tasks, as many at once as have gathered; written by the worker's loop.
 
@@ -38,28 +44,24 @@ class Settler:
         logger: logging.Logger,
     ) -> None:
         self._store, self._settled, self._relieved, self._logger = store, settled, relieved, logger
-        self._waiting: deque[tuple[Change, asyncio.Future[ChangeAnswer]]] = deque()
+        self._waiting: deque[tuple[Change, Answered]] = deque()
         self._work = asyncio.Event()
         self._unsettled = self._unsettled_bytes = 0
         self._closed = False
         self.flushed = asyncio.Event()
         self.flushed.set()
 
-    def settle(self, change: Change) -> asyncio.Future[ChangeAnswer]:
-        """Have *change* written; the future has the store's answer, or the error that it alone causes.
-
-        It is written also when whoever waits for the answer is cancelled.
-        """
-        answer: asyncio.Future[ChangeAnswer] = asyncio.get_running_loop().create_future()
+    def settle(self, change: Change, answered: Answered) -> None:
+        """Have *change* written, and then *answered* called; an error concerns this change alone."""
         if self._closed:
-            answer.set_exception(_too_late())
-            return answer
-        self._waiting.append((change, answer))
+            answered(None, _too_late())
+            return
+        self._waiting.append((change, answered))
         self._unsettled += 1
         self._unsettled_bytes += _size(change)
-        self.flushed.clear()
+        if self._unsettled == 1:
+            self.flushed.clear()
         self._work.set()
-        return asyncio.shield(answer)
 
     @property
     def is_backlogged(self) -> bool:
@@ -73,7 +75,7 @@ class Settler:
             try:
                 await self._write(batch)
             except BaseException:
-                self._waiting.extendleft(reversed([each for each in batch if not each[1].done()]))
+                self._waiting.extendleft(reversed(batch))  # what has no answer yet
                 self._work.set()
                 raise
             failures.succeeded()
@@ -82,23 +84,24 @@ class Settler:
         """Give up what has not been written, and all that comes later: the leases of those tasks will end."""
         self._closed = True
         while self._waiting:
-            _, answer = self._waiting.popleft()
-            answer.set_exception(_too_late())
+            _, answered = self._waiting.popleft()
+            self._tell(answered, None, _too_late())
         self._unsettled = self._unsettled_bytes = 0
         self.flushed.set()
 
-    def _batch(self) -> list[tuple[Change, asyncio.Future[ChangeAnswer]]]:
-        batch: list[tuple[Change, asyncio.Future[ChangeAnswer]]] = []
+    def _batch(self) -> _Batch:
+        batch: _Batch = []
         size = 0
         while self._waiting and len(batch) < MAX_ROWS and size < MAX_BYTES:
-            change, answer = self._waiting.popleft()
-            size += _size(change)
-            batch.append((change, answer))
+            each = self._waiting.popleft()
+            size += _size(each[0])
+            batch.append(each)
         if not self._waiting:
             self._work.clear()
         return batch
 
-    async def _write(self, batch: Sequence[tuple[Change, asyncio.Future[ChangeAnswer]]]) -> None:
+    async def _write(self, batch: _Batch) -> None:
+        """Write *batch*, and remove from it each change that has its answer."""
         try:
             answers, trouble = await change_apart(self._store, [change for change, _ in batch])
         except StoreUnavailableError:
@@ -106,23 +109,28 @@ class Settler:
         except Exception as error:  # noqa: BLE001 - whatever a row does to a store, it is logged with it
             # One row that the store cannot take must not harm the others: halve until it stands alone.
             if len(batch) == 1:
-                self._refuse(*batch[0], error)
+                self._refuse(*batch.pop(), error)
                 return
             middle = len(batch) // 2
-            await self._write(batch[:middle])
-            await self._write(batch[middle:])
+            halves = batch[:middle], batch[middle:]
+            try:
+                for half in halves:
+                    await self._write(half)
+            finally:
+                batch[:] = [each for half in halves for each in half]
             return
-        written = []
-        for (change, future), answer in zip(batch, answers, strict=True):
+        told = list(zip(batch, answers, strict=True))
+        batch[:] = [each for each, answer in told if answer is None]
+        written = [change for (change, _), answer in told if answer is not None]
+        self._done(written)
+        for (_, answered), answer in told:
             if answer is not None:
-                self._done(change)
-                future.set_result(answer)
-                written.append(change)
+                self._tell(answered, answer, None)
         self._settled(written)
         if trouble is not None:
             raise trouble
 
-    def _refuse(self, change: Change, future: asyncio.Future[ChangeAnswer], error: Exception) -> None:
+    def _refuse(self, change: Change, answered: Answered, error: Exception) -> None:
         self._logger.error(
             "The outcome of task %s cannot be stored: %r",
             change.id,
@@ -130,13 +138,19 @@ class Settler:
             exc_info=error,
             extra={"task_id": change.id},
         )
-        self._done(change)
-        future.set_exception(error)
+        self._done([change])
+        self._tell(answered, None, error)
 
-    def _done(self, change: Change) -> None:
+    def _tell(self, answered: Answered, answer: ChangeAnswer | None, problem: Exception | None) -> None:
+        try:
+            answered(answer, problem)
+        except Exception:
+            self._logger.exception("A callback failed at the answer to an outcome")
+
+    def _done(self, changes: Sequence[Change]) -> None:
         was_backlogged = self.is_backlogged
-        self._unsettled -= 1
-        self._unsettled_bytes -= _size(change)
+        self._unsettled -= len(changes)
+        self._unsettled_bytes -= sum(map(_size, changes))
         if was_backlogged and not self.is_backlogged:
             self._relieved()  # nothing was claimed because of the backlog
         if not self._unsettled:
@@ -145,7 +159,10 @@ class Settler:
 
 def _size(change: Change) -> int:
     """About how many bytes it takes: text is counted by its characters."""
-    return len(change.result or b"") + len(change.error or "") + len(change.reason or "")
+    size = 0 if change.result is None else len(change.result)
+    if change.error is not None:
+        size += len(change.error)
+    return size if change.reason is None else size + len(change.reason)
 
 
 def _too_late() -> StoreUnavailableError:
