@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final, TypedDict
 
 import msgspec
@@ -43,10 +44,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @classmethod
     def read(cls, options: bytes) -> Policy:
         """The policy that was stored; `UNREADABLE` if it cannot be read, so that no row harms a loop."""
-        try:
-            return _policy_decoder.decode(options)
-        except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
-            return UNREADABLE
+        return _read(options)
+
+
+@lru_cache(maxsize=256)  # many tasks have few policies
+def _read(options: bytes) -> Policy:
+    try:
+        return _policy_decoder.decode(options)
+    except (msgspec.DecodeError, TypeError, ValueError, RecursionError):
+        return UNREADABLE
 
 
 _policy_decoder = msgspec.json.Decoder(Policy)

@@ -138,6 +138,8 @@ class Change(Record, frozen=True, kw_only=True):
             raise ValueError(f"Change(worker=...) goes with guard=holder, not {self.guard}")
         if self.status is TaskStatus.started:
             raise ValueError("Change(status=started): only a claim starts a task")
+        if self.error is None and self.reason is None:
+            return
         for field, text in (("error", self.error), ("reason", self.reason)):
             if text is not None and not text.isprintable():
                 msgspec.structs.force_setattr(self, field, _storable(text))

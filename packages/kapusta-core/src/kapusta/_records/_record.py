@@ -9,7 +9,7 @@ import msgspec
 T = TypeVar("T")
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
+class Record(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Base of all records."""
 
     def replace(self, **changes: Any) -> Self:

@@ -37,7 +37,7 @@ def busy_again(lease: float) -> float:
     return min(BUSY_AGAIN, lease / RENEWALS_PER_LEASE / 2)
 
 
-class Lease(msgspec.Struct):
+class Lease(msgspec.Struct, gc=False):
     """One lease: whose, and until when it is safe, on the monotonic scale."""
 
     task_id: TaskId

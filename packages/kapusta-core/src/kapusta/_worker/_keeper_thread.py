@@ -18,6 +18,9 @@ from ._supervisor import Failures, supervise
 
 Wake = Callable[[WakeKind], None]
 
+DROPPING: Final = 0.05
+"""Seconds after which the keeper hears at the latest of what it need not keep any more."""
+
 ENDING: Final = 30.0
 """Seconds that a keeper has to let go of its store."""
 
@@ -103,7 +106,9 @@ class KeeperThread:
         self._is_started = self._is_to_stop = False
         self._living: tuple[asyncio.AbstractEventLoop, asyncio.Task[None]] | None = None
         self._begun, self._over = asyncio.Event(), asyncio.Event()
-        self._posts: list[Callable[[Keeper], None]] = []
+        self._keeps: list[Lease] = []
+        self._drops: list[tuple[TaskId, int]] = []
+        self._due: asyncio.Handle | None = None
 
     async def start(self) -> None:
         """Start the thread, and return when it takes posts, or has died before."""
@@ -141,10 +146,18 @@ class KeeperThread:
         self._begun.set()  # whoever waits for it waits for nothing
 
     def keep(self, leases: Sequence[Lease]) -> None:
-        self._post(lambda keeper: keeper.keep(leases))
+        # At once: what runs next may block this loop for longer than a lease.
+        if not self._keeps:
+            if self._due is not None:
+                self._due.cancel()
+            self._due = asyncio.get_running_loop().call_soon(self._send)
+        self._keeps += leases
 
     def drop(self, task_id: TaskId, run: int) -> None:
-        self._post(lambda keeper: keeper.drop(task_id, run))
+        # Waking another thread costs a system call, and nothing is lost by asking for a lease that is over.
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(DROPPING, self._send)
+        self._drops.append((task_id, run))
 
     async def stop(self) -> None:
         """End the thread, also one that has only just begun, and return when it has ended, or will not."""
@@ -161,16 +174,19 @@ class KeeperThread:
         except TimeoutError:
             self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
 
-    def _post(self, post: Callable[[Keeper], None]) -> None:
-        # Waking another thread costs a system call: once per turn of the loop will do.
-        if not self._posts:
-            asyncio.get_running_loop().call_soon(self._send)
-        self._posts.append(post)
-
     def _send(self) -> None:
-        if self._posts and self._living is not None:
-            posts, self._posts = self._posts, []
-            call_threadsafe(self._living[0], lambda: [post(self._room.keeper) for post in posts])
+        self._due = None
+        if (self._keeps or self._drops) and self._living is not None:
+            keeps, self._keeps = self._keeps, []
+            drops, self._drops = self._drops, []
+            call_threadsafe(self._living[0], self._apply, keeps, drops)
+
+    def _apply(self, keeps: list[Lease], drops: list[tuple[TaskId, int]]) -> None:
+        keeper = self._room.keeper
+        if keeps:
+            keeper.keep(keeps)
+        for drop in drops:
+            keeper.drop(*drop)
 
 
 def call_threadsafe(loop: asyncio.AbstractEventLoop, callback: Callable[..., object], *args: object) -> None:
