@@ -57,6 +57,26 @@ def test_ids_rise_within_a_moment_and_with_time() -> None:
     assert drawn == sorted(set(drawn))
 
 
+def test_many_ids_are_one_run_between_their_neighbours() -> None:
+    """The tasks of one `launch_many` start in the order given, after earlier and before later launches."""
+    ids = Ids(ManualClock().now)
+
+    before, run, after = ids.draw(), ids.draw_many(1000), ids.draw()
+
+    assert list(run) == list(range(run[0], run[0] + 1000))
+    assert before < run[0]
+    assert run[-1] < after
+
+
+def test_a_run_of_ids_ends_at_the_greatest_one() -> None:
+    """An id past the greatest one would be refused by every store, and the launch would fail."""
+    ids = Ids(lambda: EPOCH - timedelta(milliseconds=1))  # whose time bits are all ones
+
+    drawn = [ids.draw_many(1 << 22)[-1] for _ in range(3)]
+
+    assert max(drawn) < 1 << 63
+
+
 def test_ids_rise_even_when_the_clock_goes_back() -> None:
     """A clock set back by an hour does not bring ids that are there already."""
     clock = SetBack()

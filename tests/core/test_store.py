@@ -283,8 +283,8 @@ async def test_an_id_that_is_taken_is_drawn_again(scripted: Scripted) -> None:
     kapusta = Kapusta(scripted)
     task = launching(kapusta)
     first = await task.launch()
-    kapusta._launcher._ids._last = int(first) - 1
-    kapusta._launcher._ids.draw = iter([int(first), int(first) + 1]).__next__  # type: ignore[method-assign]  # chance, arranged
+    ids = iter([range(first, first + 1), range(first + 1, first + 2)])
+    kapusta._launcher._ids.draw_many = lambda _: next(ids)  # type: ignore[method-assign]  # chance, arranged
 
     second = await task.launch()
 

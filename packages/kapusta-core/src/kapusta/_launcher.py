@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import msgspec
@@ -19,7 +19,7 @@ from ._errors import (
 )
 from ._handle import TaskClient, TaskHandle
 from ._ids import Ids, new_token
-from ._options import TaskOptions
+from ._options import Policy, TaskOptions
 from ._records import Added, AddOutcome, NewTask
 from ._role import refuse_in_import
 from ._spec import TaskSpec
@@ -73,37 +73,41 @@ class Launcher:
     ) -> list[NewTask]:
         refuse_in_import("launch()")
         self._check_eta(spec, options)
-        policy = msgspec.json.encode(options.policy)
+        token, codec, policy = new_token(), spec.arguments.written_by, _encoded(options.policy)
+        delay = (options.eta_delta or ZERO) if options.eta is None else ZERO
+        payloads = [
+            self._payload(spec, call, number if are_many else None) for number, call in enumerate(calls)
+        ]
         return [
             NewTask(
-                id=self._ids.draw(),
-                token=new_token(),
+                id=task_id,
+                token=token,
                 name=spec.name,
-                payload=self._payload(spec, call, number if are_many else None),
-                codec=spec.arguments.written_by,
+                payload=payload,
+                codec=codec,
                 mode=options.execution_mode,
                 eta=options.eta,
-                delay=(options.eta_delta or ZERO) if options.eta is None else ZERO,
+                delay=delay,
                 overdue_after=options.policy.overdue_time,
                 options=policy,
             )
-            for number, call in enumerate(calls)
+            for task_id, payload in zip(self._ids.draw_many(len(payloads)), payloads, strict=True)
         ]
 
     async def _join(self, transaction: object, tasks: list[NewTask]) -> list[TaskHandle[Any]]:
         """Store *tasks* within the caller's transaction; the worker is woken after its commit."""
         joined = self._store.within(transaction, self._stored)
         while True:
-            answers = list(zip(tasks, await joined.add_tasks(tasks), strict=True))
-            if all(answer.outcome is not AddOutcome.id_in_use for _, answer in answers):
-                return [TaskHandle(answer.id, self._client) for _, answer in answers]
-            tasks = self._redrawn(answers)
+            added = await joined.add_tasks(tasks)
+            if all(answer.outcome is not AddOutcome.id_in_use for answer in added):
+                return [TaskHandle(answer.id, self._client) for answer in added]
+            tasks = self._redrawn(tasks, added)
 
-    def _redrawn(self, answers: Sequence[tuple[NewTask, Added]]) -> list[NewTask]:
-        # Only those are sent anew whose id somebody else has; the others are there, and are answered `again`.
+    def _redrawn(self, tasks: Sequence[NewTask], added: Sequence[Added]) -> list[NewTask]:
+        # A task whose id another launch has gets a new one; the others are stored, and are answered `again`.
         return [
             task.replace(id=self._ids.draw()) if answer.outcome is AddOutcome.id_in_use else task
-            for task, answer in answers
+            for task, answer in zip(tasks, added, strict=True)
         ]
 
     async def _send_one(self, tasks: list[NewTask]) -> TaskHandle[Any]:
@@ -122,11 +126,10 @@ class Launcher:
                     problem=problem.problem,
                     again=partial(again or self._send, tasks),
                 ) from problem
-            answers = list(zip(tasks, added, strict=True))
-            if all(answer.outcome is not AddOutcome.id_in_use for _, answer in answers):
+            if all(answer.outcome is not AddOutcome.id_in_use for answer in added):
                 self._stored()
                 return [TaskHandle(answer.id, self._client) for answer in added]
-            tasks = self._redrawn(answers)
+            tasks = self._redrawn(tasks, added)
 
     def _payload(self, spec: TaskSpec, call: Call, number: int | None) -> bytes:
         try:
@@ -159,6 +162,11 @@ class Launcher:
                 problem=f"is at or past the deadline of task '{spec.name}', {overdue_time} from now: it could never run",
                 remedy="Make overdue_time longer, or None for no deadline.",
             )
+
+
+@lru_cache(maxsize=256)  # many launches share few policies
+def _encoded(policy: Policy) -> bytes:
+    return msgspec.json.encode(policy)
 
 
 def _listed(task: str, calls: object) -> list[Mapping[str, Any]]:

@@ -26,19 +26,18 @@ class Slots:
         self._taken = dict.fromkeys(TaskExecutionMode, 0)
         self._last_taken = dict.fromkeys(TaskExecutionMode, 0)
         self._takes = 0
-
-    @property
-    def taken(self) -> int:
+        self.taken = 0
         """How many slots are taken in all."""
-        return sum(self._taken.values())
 
     def take(self, mode: TaskExecutionMode) -> None:
         self._taken[mode] += 1
+        self.taken += 1
         self._takes += 1
         self._last_taken[mode] = self._takes
 
     def give_back(self, mode: TaskExecutionMode) -> None:
         self._taken[mode] -= 1
+        self.taken -= 1
 
     def free(self, modes: Iterable[TaskExecutionMode]) -> dict[TaskExecutionMode, int]:
         """How many may be claimed of each of *modes*; in all never more than are free in all."""
