@@ -8,8 +8,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from typing import Final
 
-from .._clock import ZERO
+from .._clock import ZERO, Timer
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StoreUnavailableError
 from .._outcomes import released
@@ -21,6 +22,9 @@ from ..types import TaskId
 from ._running import Run, Running
 from ._settler import Settler
 from ._supervisor import Failures
+
+GATHERING: Final = 0.005
+"""Seconds that a few free slots wait for more to become free, at most; never longer than a claim takes."""
 
 
 def longest_sleep(capabilities: Capabilities, lease: timedelta, max_tick_interval: timedelta) -> timedelta:
@@ -45,6 +49,15 @@ def exhausted(slots: Mapping[TaskExecutionMode, int], claims: Claims) -> set[Tas
     """Of which modes nothing more is due: those that were asked for, and of which not all slots were filled."""
     taken = Counter(task.mode for task in claims.tasks)
     return {mode for mode, free in slots.items() if taken[mode] < free}
+
+
+def is_worthwhile(taken: int, total: int) -> bool:
+    """Whether to claim at once: half of the slots are free.
+
+    A claim costs about the same for one task and for many. While one half of the slots runs, the other is claimed; a
+    claim for a few slots would keep the two halves from ever meeting.
+    """
+    return 2 * (total - taken) >= total
 
 
 class Dispatcher:
@@ -76,6 +89,8 @@ class Dispatcher:
         self._given_back: set[tuple[TaskId, int]] = set()
         self._hungry = set(TaskExecutionMode)
         self._due_at = math.inf
+        self._claim_took = 0.0
+        self._gathering: Timer | None = None
         self.is_paused = self._is_stopped = False
 
     def wake(self) -> None:
@@ -85,8 +100,14 @@ class Dispatcher:
 
     def slot_freed(self) -> None:
         """A slot is free again: that matters if there may be more than the last claims could take."""
-        if self._hungry:
+        if not self._hungry or self._awake.is_set() or self._claiming.locked():
+            return  # nothing is due, or whoever claims looks at the slots after it
+        if self._is_worthwhile():
             self._awake.set()
+        elif self._gathering is None:
+            clock = self._store.clock
+            end = clock.monotonic() + min(self._claim_took, GATHERING)
+            self._gathering = clock.call_at(end, self._gathered)
 
     async def run(self, failures: Failures) -> None:
         """Claim for ever."""
@@ -109,6 +130,8 @@ class Dispatcher:
     async def stop(self) -> None:
         """Claim nothing more, and return when no claim is under way; what a lost reply claimed is given back."""
         self.is_paused = self._is_stopped = True
+        if self._gathering is not None:
+            self._gathering.cancel()
         async with self._claiming:
             if self._reply_lost:
                 try:
@@ -124,9 +147,20 @@ class Dispatcher:
         self._due_at = math.inf
 
     async def _round(self) -> None:
-        """Claim until the slots are full or nothing more is due."""
+        """Claim until the slots are full or nothing more is due; leave the last few slots to `slot_freed`."""
         while not self.is_paused and await self._claim_hungry() is not None:
-            pass
+            if not self._is_worthwhile():
+                if self._slots.taken < self._slots.total:
+                    self.slot_freed()
+                return
+
+    def _is_worthwhile(self) -> bool:
+        # A moved clock stands still while bodies run: nothing would gather.
+        return not self._store.clock.moves_by_itself or is_worthwhile(self._slots.taken, self._slots.total)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._awake.set()
 
     async def _claim_hungry(self) -> Claims | None:
         """Claim of the modes of which more may be due; ``None`` if there is no such mode, or no slot for it.
@@ -160,6 +194,7 @@ class Dispatcher:
         except StoreUnavailableError:
             self._reply_lost = True
             raise
+        self._claim_took = self._store.clock.monotonic() - sent_at
         if claims.tasks:
             self._start([Run(task, sent_at, claims.now) for task in claims.tasks])
         return claims
