@@ -74,7 +74,14 @@ class RecordingCRUD(BaseCRUD):
 
     async def claim_tasks(self, request: ClaimRequest) -> Claims:
         """Write down what was claimed, and tell it so."""
-        claims = await self._crud.claim_tasks(request)
+        return self._written_down(request, await self._crud.claim_tasks(request))
+
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        """Write down what was claimed as it was launched, and tell it so."""
+        claims = await self._crud.start_task(task, request)
+        return None if claims is None else self._written_down(request, claims)
+
+    def _written_down(self, request: ClaimRequest, claims: Claims) -> Claims:
         if not claims.tasks:
             return claims
         self._snare.pass_through("claimed")

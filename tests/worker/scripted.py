@@ -109,6 +109,10 @@ class ScriptedCRUD(BaseCRUD):
         """Claim tasks."""
         return await self._do("claim_tasks", request, self.crud.claim_tasks)
 
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        """Store and claim a new task."""
+        return await self._do("start_task", task, lambda _: self.crud.start_task(task, request))
+
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
         """Change tasks."""
         return await self._do("change_tasks", changes, self.crud.change_tasks)

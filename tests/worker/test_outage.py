@@ -251,7 +251,7 @@ async def test_a_claim_whose_reply_was_lost_is_given_back(
     await clock.advance(seconds=1)
 
     store.script.lose_replies = ["claim_tasks"]
-    handle = await task.launch()
+    (handle,) = await task.launch_many([{}])
     await clock.advance(seconds=5)
 
     record = await stored(kapusta, handle)
@@ -272,7 +272,7 @@ async def test_a_lost_claim_is_given_back_by_a_shutdown_too(
     await clock.advance(seconds=1)
 
     store.script.lose_replies = ["claim_tasks"]
-    handle = await task.launch()
+    (handle,) = await task.launch_many([{}])
     await clock.settle()
     await kapusta.shutdown()
     await store.startup()

@@ -207,6 +207,16 @@ class BaseCRUD(ABC):
         """
         raise NotImplementedError(f"{type(self).__name__} does not push wake-ups")
 
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        """Store a new task and claim it, in one write, for the worker that launches it.
+
+        Only asked of a backend with ``capabilities.starts_tasks``, and of a task without ``eta``, ``delay`` and
+        ``unique``. The task becomes what ``add_tasks`` and ``claim_tasks`` would make of it at one and the same now.
+        The answer is that of ``claim_tasks``, without ``next_due``; ``None``: a task has this id, whatever its token,
+        and nothing was stored. A repeat by ``add_tasks`` is answered ``again``. No wake-up is pushed: nothing waits.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not start new tasks")
+
     def within(self, transaction: object, committed: Callable[[], object]) -> JoinedStore:
         """A handle whose writes join *transaction*, which is open and the caller's own.
 

@@ -20,7 +20,7 @@ from ._launcher import Launcher
 from ._opening import opened
 from ._options import Policy, RegistrationOptions, as_count, make_policy
 from ._pickle_codec import PickleCodec, codecs_with
-from ._records import TaskQuery
+from ._records import NewTask, TaskQuery
 from ._registry import Registry
 from ._role import refuse_in_import
 from ._spec import TaskSpec
@@ -126,7 +126,11 @@ class Kapusta:
         self._store = Store(opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
         self._client = TaskClient(self._store, self._registry.result_of, self._wake)
         self._launcher = Launcher(
-            self._store, self._client, max_payload_bytes=max_payload_bytes, stored=self._wake
+            self._store,
+            self._client,
+            max_payload_bytes=max_payload_bytes,
+            start=self._start_new,
+            stored=self._wake,
         )
         self._lifecycle: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._worker: Worker | None = None
@@ -349,6 +353,9 @@ class Kapusta:
     def _wake(self) -> None:
         if self._worker is not None:
             self._worker.wake()
+
+    async def _start_new(self, task: NewTask) -> bool:
+        return self._worker is not None and await self._worker.start_new(task)
 
     def _one_at_a_time(self) -> asyncio.Lock:
         """The lock of starting and stopping: one per event loop, since a lock that was waited for belongs to its loop."""

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from ._clock import ZERO
+from ._enums import OnCrash
 from ._errors import (
     ArgumentError,
     KapustaValueError,
@@ -37,9 +38,15 @@ class Launcher:
     """
 
     def __init__(
-        self, store: Store, client: TaskClient, *, max_payload_bytes: int, stored: Callable[[], object]
+        self,
+        store: Store,
+        client: TaskClient,
+        *,
+        max_payload_bytes: int,
+        start: Callable[[NewTask], Awaitable[bool]],
+        stored: Callable[[], object],
     ) -> None:
-        self._store, self._client = store, client
+        self._store, self._client, self._start = store, client, start
         self._ids = Ids(store.now)
         self._max_payload_bytes = max_payload_bytes
         self._stored = stored
@@ -56,7 +63,10 @@ class Launcher:
         tasks = self._new_tasks(spec, options, [call])
         if options.transaction is not None:
             return (await self._join(options.transaction, tasks))[0]
-        return await self._send_one(tasks)
+        began = self._store.clock.monotonic()
+        if starts_at_once(options) and await self._start(tasks[0]):
+            return TaskHandle(tasks[0].id, self._client)
+        return await self._send_one(tasks, began)
 
     async def launch_many(
         self, spec: TaskSpec, options: TaskOptions, calls: Iterable[Mapping[str, Any]]
@@ -110,16 +120,19 @@ class Launcher:
             for task, answer in zip(tasks, added, strict=True)
         ]
 
-    async def _send_one(self, tasks: list[NewTask]) -> TaskHandle[Any]:
-        (handle,) = await self._send(tasks, again=self._send_one)
+    async def _send_one(self, tasks: list[NewTask], began: float | None = None) -> TaskHandle[Any]:
+        (handle,) = await self._send(tasks, began, again=self._send_one)
         return handle
 
     async def _send(
-        self, tasks: list[NewTask], again: Callable[[list[NewTask]], Awaitable[Any]] | None = None
+        self,
+        tasks: list[NewTask],
+        began: float | None = None,
+        again: Callable[[list[NewTask]], Awaitable[Any]] | None = None,
     ) -> list[TaskHandle[Any]]:
         while True:
             try:
-                added = await self._store.add(tasks)
+                added = await self._store.add(tasks, began)
             except StoreUnavailableError as problem:
                 raise LaunchUnknownError(
                     task_ids=[task.id for task in tasks],
@@ -162,6 +175,21 @@ class Launcher:
                 problem=f"is at or past the deadline of task '{spec.name}', {overdue_time} from now: it could never run",
                 remedy="Make overdue_time longer, or None for no deadline.",
             )
+
+
+def starts_at_once(options: TaskOptions) -> bool:
+    """Whether a launch may be stored as started, by a worker of this process that has a slot for it.
+
+    If the process dies between the write and the body, that counts as a crash: a task that a crash holds waits for a
+    claim, which comes after the launch has been confirmed.
+    """
+    policy = options.policy
+    return (
+        options.eta is None
+        and not options.eta_delta
+        and policy.overdue_time is None
+        and policy.on_crash is not OnCrash.hold
+    )
 
 
 @lru_cache(maxsize=256)  # many launches share few policies

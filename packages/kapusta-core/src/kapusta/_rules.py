@@ -97,6 +97,11 @@ def claimed(task: StoredTask, request: ClaimRequest, now: datetime) -> StoredTas
     )
 
 
+def born_claimed(task: NewTask, request: ClaimRequest, now: datetime) -> StoredTask:
+    """A new task as it is stored by the worker that claims it at once."""
+    return claimed(stored(task, now), request, now)
+
+
 def is_held(task: StoredTask, worker: str, run: int) -> bool:
     """Whether a worker still has the lease of a run, be it past its end."""
     return (task.status, task.worker, task.run) == (TaskStatus.started, worker, run)

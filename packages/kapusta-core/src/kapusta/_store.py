@@ -69,9 +69,16 @@ class Store:
 
     # --- operations -----------------------------------------------------------------------------
 
-    async def add(self, tasks: Sequence[NewTask]) -> Sequence[Added]:
-        """Store tasks; repeated, since a repeated launch is one launch, until the deadline of one call is over."""
-        return await self._insist("add_tasks", lambda: self.crud.add_tasks(tasks))
+    async def add(self, tasks: Sequence[NewTask], began: float | None = None) -> Sequence[Added]:
+        """Store tasks; repeated, since a repeated launch is one launch, until the deadline of one call is over.
+
+        It counts from when the launch *began*, on the monotonic scale; by default from now.
+        """
+        return await self._insist("add_tasks", lambda: self.crud.add_tasks(tasks), began)
+
+    async def shielded(self, operation: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run *work*, which calls the backend once, as every operation here: to its end, by the deadline of one call."""
+        return await self._call(operation, work)
 
     async def claim(self, request: ClaimRequest) -> Claims:
         return await self._call("claim_tasks", lambda: self.crud.claim_tasks(request))
@@ -130,9 +137,12 @@ class Store:
 
     # --- how ------------------------------------------------------------------------------------
 
-    async def _insist(self, what: str, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        give_up = self.clock.monotonic() + self._timeout
-        left = self._timeout
+    async def _insist(
+        self, what: str, make: Callable[[], Coroutine[Any, Any, T]], began: float | None = None
+    ) -> T:
+        now = self.clock.monotonic()
+        give_up = (now if began is None else began) + self._timeout
+        left = max(give_up - now, self._timeout / _SLICES)
         problems: list[StoreUnavailableError] = []
         while True:
             try:

@@ -40,7 +40,7 @@ class MemoryCRUD(BaseCRUD):
     """
 
     protocol = 1
-    capabilities = Capabilities(pushes_wakeups=True)
+    capabilities = Capabilities(pushes_wakeups=True, starts_tasks=True)
 
     def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
@@ -65,6 +65,9 @@ class MemoryCRUD(BaseCRUD):
 
     async def claim_tasks(self, request: ClaimRequest) -> Claims:
         return self.storage.claim(request, await self._turn())
+
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        return self.storage.start(task, request, await self._turn())
 
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
         answers = self.storage.change(changes, await self._turn())

@@ -65,6 +65,15 @@ class Storage:
             tasks = [self._write(rules.claimed(self._rows[each], request, now)) for each in ids]
         return Claims(tasks=tasks, now=now, next_due=next_eta - now if next_eta is not None else None)
 
+    def start(self, task: NewTask, request: ClaimRequest, now: datetime) -> Claims | None:
+        """Store a new task as claimed."""
+        row = rules.born_claimed(task, request, now)
+        with self._lock:
+            if row.id in self._rows:
+                return None
+            self._insert(row)
+        return Claims(tasks=[row], now=now, next_due=None)
+
     def change(self, changes: Sequence[Change], now: datetime) -> list[Changed]:
         """Carry out compare-and-sets."""
         with self._lock:
@@ -121,11 +130,14 @@ class Storage:
             if user is not None:
                 return Added(id=user, outcome=AddOutcome.key_in_use)
             self._keys.take(task, task.unique, now)
-        place = bisect_left(self._ids, task.id)
-        if self._ids[place : place + 1] != [task.id]:
-            self._ids.insert(place, task.id)
-        self._write(row)
+        self._insert(row)
         return Added(id=task.id, outcome=AddOutcome.new)
+
+    def _insert(self, row: StoredTask) -> None:
+        place = bisect_left(self._ids, row.id)
+        if self._ids[place : place + 1] != [row.id]:
+            self._ids.insert(place, row.id)
+        self._write(row)
 
     def _change(self, change: Change, now: datetime) -> Changed:
         row = self._rows.get(change.id)

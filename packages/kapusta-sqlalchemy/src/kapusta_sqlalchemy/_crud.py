@@ -174,6 +174,12 @@ class AlchemyCRUD(BaseCRUD):
         here = self._here()
         return await here.connections.write("claim_tasks", lambda found: here.dialect.claim(found, request))
 
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        here = self._here()
+        return await here.connections.write(
+            "start_task", lambda found: here.dialect.start(found, task, request)
+        )
+
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
         here = self._here()
         if not changes:

@@ -219,6 +219,7 @@ class Capabilities(Record, frozen=True, kw_only=True):
         survives_restart: tasks are there after the last handle was shut down.
         joins_transactions: ``within`` writes into a transaction of the caller's.
         pushes_wakeups: ``listen`` tells of work that other handles have stored.
+        starts_tasks: ``start_task`` stores and claims a new task in one write.
         time_resolution: instants closer than this may be stored as one.
         poll_interval: how often to look for other handles' work where nothing is pushed; ``None``: never
             sooner than ``next_due`` and the lease ask for.
@@ -228,5 +229,6 @@ class Capabilities(Record, frozen=True, kw_only=True):
     survives_restart: bool = False
     joins_transactions: bool = False
     pushes_wakeups: bool = False
+    starts_tasks: bool = False
     time_resolution: timedelta = timedelta(microseconds=1)
     poll_interval: timedelta | None = None

@@ -18,7 +18,7 @@ from .._executors import make_executors
 from .._executors._attempt import StopCause
 from .._handle import TaskClient
 from .._ids import new_token
-from .._records import Change
+from .._records import Change, NewTask
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
@@ -182,6 +182,11 @@ class Worker:
     def wake(self) -> None:
         """There may be something to claim."""
         self._dispatcher.wake()
+
+    async def start_new(self, task: NewTask) -> bool:
+        """Store a new task and start it here, in one write; ``False``: it is not stored, or nobody knows."""
+        at_work = self._has_begun and not self._stopped.is_set() and not self._has_given_up
+        return at_work and await self._dispatcher.start_new(task)
 
     def pause(self) -> None:
         """Claim nothing more; what runs goes on, and its leases with it."""

@@ -14,7 +14,7 @@ from .._clock import ZERO, Timer
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StoreUnavailableError
 from .._outcomes import released
-from .._records import Capabilities, ChangeAnswer, ClaimRequest, Claims, StoredTask, TaskQuery
+from .._records import Capabilities, ChangeAnswer, ClaimRequest, Claims, NewTask, StoredTask, TaskQuery
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
@@ -91,6 +91,10 @@ class Dispatcher:
         self._due_at = math.inf
         self._claim_took = 0.0
         self._gathering: Timer | None = None
+        self._starts_tasks = capabilities.starts_tasks
+        self._starting = 0
+        self._none_starting = asyncio.Event()
+        self._none_starting.set()
         self.is_paused = self._is_stopped = False
 
     def wake(self) -> None:
@@ -119,6 +123,49 @@ class Dispatcher:
                 failures.succeeded()
             await self._sleep()
 
+    async def start_new(self, task: NewTask) -> bool:
+        """Store *task* as one that is claimed here, and start it; ``False``: it is not stored, or nobody knows.
+
+        Only if a claim would take it at once: its mode has a free slot, and nothing else is due for that slot.
+        """
+        if not self._may_start(task):
+            return False
+        self._slots.take(task.mode)
+        self._starting += 1
+        self._none_starting.clear()
+        try:
+            return await self._store.shielded("start_task", lambda: self._store_and_start(task))
+        except StoreUnavailableError:
+            return False
+
+    def _may_start(self, task: NewTask) -> bool:
+        return (
+            self._starts_tasks
+            and task.unique is None
+            and task.mode not in self._hungry
+            and task.name in self._registry.names
+            and not (self.is_paused or self._is_stopped or self._reply_lost or self._settler.is_backlogged)
+            and task.mode in self._slots.free({task.mode})
+        )
+
+    async def _store_and_start(self, task: NewTask) -> bool:
+        sent_at = self._store.clock.monotonic()
+        claims = None
+        try:
+            claims = await self._store.crud.start_task(task, self._request({task.mode: 1}))
+        except BaseException:
+            self._reply_lost = True
+            self.wake()  # the next claim gives back what this one may have started
+            raise
+        finally:
+            self._slots.give_back(task.mode)
+            self._starting -= 1
+            if not self._starting:
+                self._none_starting.set()
+            if claims is not None:
+                self._start([Run(task, sent_at, claims.now) for task in claims.tasks])
+        return claims is not None
+
     async def claim(self) -> int:
         """Claim and start all that is due and has a slot; answer how many that were."""
         self._ask_all()
@@ -132,6 +179,7 @@ class Dispatcher:
         self.is_paused = self._is_stopped = True
         if self._gathering is not None:
             self._gathering.cancel()
+        await self._none_starting.wait()
         async with self._claiming:
             if self._reply_lost:
                 try:
@@ -185,9 +233,7 @@ class Dispatcher:
             self._reply_lost = False
         if not slots or not self._registry.names or self._is_stopped:
             return None
-        request = ClaimRequest(
-            worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names
-        )
+        request = self._request(slots)
         sent_at = self._store.clock.monotonic()
         try:
             claims = await self._store.claim(request)
@@ -198,6 +244,9 @@ class Dispatcher:
         if claims.tasks:
             self._start([Run(task, sent_at, claims.now) for task in claims.tasks])
         return claims
+
+    def _request(self, slots: dict[TaskExecutionMode, int]) -> ClaimRequest:
+        return ClaimRequest(worker=self._worker, lease=self._lease, slots=slots, names=self._registry.names)
 
     async def _give_back_unknown(self) -> None:
         """Release what was claimed by a claim whose reply was lost: nobody has begun it, nobody will."""

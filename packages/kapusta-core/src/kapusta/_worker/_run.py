@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging
 import random
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -81,6 +82,8 @@ class Runner:
         self._max_result_bytes, self._slot_freed, self._logger = max_result_bytes, slot_freed, logger
         self._encoders: dict[tuple[str, str], ResultEncoder] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
+        # Not that of a launch, which may be a request of the application's.
+        self._context = contextvars.copy_context()
         self.is_stopping = False
         """Whether what is claimed from now on is released instead of run."""
 
@@ -94,7 +97,11 @@ class Runner:
             if earlier is not None:
                 earlier.body.stop(StopCause.lease_lost)  # it was taken from us, and has come back
             # Of its tasks a loop keeps weak references only: the run keeps its own.
-            run.living = loop.create_task(self._live(run, earlier), name=f"kapusta.task-{run.task.id}")
+            run.living = loop.create_task(
+                self._live(run, earlier),
+                name=f"kapusta.task-{run.task.id}",
+                context=self._context.copy(),
+            )
 
     def _spawn(self, run: Run, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(life, name=f"kapusta.task-{run.task.id}")

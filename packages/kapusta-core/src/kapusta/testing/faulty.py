@@ -160,6 +160,9 @@ class FaultyCRUD(BaseCRUD):
     async def claim_tasks(self, request: ClaimRequest) -> Claims:
         return await self._tried("claim_tasks", lambda: self.crud.claim_tasks(request))
 
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        return await self._tried("start_task", lambda: self.crud.start_task(task, request))
+
     async def change_tasks(self, changes: Sequence[Change]) -> Sequence[Changed]:
         return await self._tried("change_tasks", lambda: self.crud.change_tasks(changes))
 

@@ -194,6 +194,9 @@ class Dialect(ABC):
     async def claim(self, connection: Any, request: ClaimRequest) -> Claims: ...
 
     @abstractmethod
+    async def start(self, connection: Any, task: NewTask, request: ClaimRequest) -> Claims | None: ...
+
+    @abstractmethod
     async def change(self, connection: Any, changes: Sequence[Change]) -> list[Changed]: ...
 
     @abstractmethod

@@ -8,6 +8,7 @@ import pytest
 
 from .._law import check_overrides
 from .._stage import OpenBackend
+from ._born_claimed import BornClaimedLaws
 from ._cancelling import CancellingLaws
 from ._changing import ChangingLaws
 from ._claiming import ClaimingLaws
@@ -30,6 +31,7 @@ class BackendContract(
     LaunchingLaws,
     UniqueKeyLaws,
     ClaimingLaws,
+    BornClaimedLaws,
     OrderingLaws,
     ChangingLaws,
     FencingLaws,

@@ -100,7 +100,7 @@ def _writing(
     writing = [
         (
             sql.fill(_INSERT, rows_of(row, len(some))),
-            [value for task in some for value in _row(task)],
+            [value for task in some for value in row_of(task)],
         )
         for some in portions(tasks, sizes, session.longest)
     ]
@@ -122,7 +122,8 @@ def digest(unique: UniqueKey) -> bytes:
     return sha256(unique.key.encode()).digest()
 
 
-def _row(task: NewTask) -> tuple[Any, ...]:
+def row_of(task: NewTask) -> tuple[Any, ...]:
+    """What is known of a task before it is stored, in the order of `_ROW`."""
     for what, most in (("queue", 255), ("token", 64), ("codec", 64)):
         if len(text := getattr(task, what)) > most:
             raise StoreError(f"NewTask({what}={text!r}) is longer than the {most} characters kept here")

@@ -30,7 +30,7 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from .._turns import take_turn
-from . import _adding, _changing, _claiming, _finding, _renewing
+from . import _adding, _changing, _claiming, _finding, _renewing, _starting
 from ._checkouts import GivenCheckout, MadeEngine
 from ._lanes import Looker
 from ._server import Server, look_at, refused
@@ -55,6 +55,7 @@ class MySQL(Dialect):
         joins_transactions=True,
         time_resolution=timedelta(microseconds=1),
         poll_interval=timedelta(seconds=1),
+        starts_tasks=True,
     )
     errors = ERRORS
     writers = 2
@@ -130,6 +131,9 @@ class MySQL(Dialect):
 
     async def claim(self, connection: Session, request: ClaimRequest) -> Claims:
         return await _claiming.claim(connection, self._sql, self._looker, self._offset, request)
+
+    async def start(self, connection: Session, task: NewTask, request: ClaimRequest) -> Claims | None:
+        return await _starting.start(connection, self._sql, self._offset, task, request)
 
     async def change(self, connection: Session, changes: Sequence[Change]) -> list[Changed]:
         return await _changing.change(connection, self._sql, self._offset, changes)

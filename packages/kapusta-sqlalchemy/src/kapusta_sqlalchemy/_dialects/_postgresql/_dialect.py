@@ -31,7 +31,7 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from .._turns import take_turn
-from . import _adding, _changing, _claiming, _finding, _renewing
+from . import _adding, _changing, _claiming, _finding, _renewing, _starting
 from ._checkouts import GivenCheckout, MadeCheckout, make_engine
 from ._hints import Hints, of_added, of_changed
 from ._listening import listening
@@ -58,6 +58,7 @@ class PostgreSQL(Dialect):
         survives_restart=True,
         joins_transactions=True,
         pushes_wakeups=True,
+        starts_tasks=True,
     )
     errors = ERRORS
     writers = 3
@@ -175,6 +176,9 @@ class PostgreSQL(Dialect):
 
     async def claim(self, connection: Connection, request: ClaimRequest) -> Claims:
         return await _claiming.claim(connection, self._sql, self._offset, request)
+
+    async def start(self, connection: Connection, task: NewTask, request: ClaimRequest) -> Claims | None:
+        return await _starting.start(connection, self._sql, self._offset, task, request)
 
     async def change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
         answers = await _changing.change(connection, self._sql, self._offset, changes)

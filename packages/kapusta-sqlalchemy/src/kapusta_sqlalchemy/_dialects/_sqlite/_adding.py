@@ -81,7 +81,7 @@ _OUTCOMES: Final = "SELECT coalesce(taken_by, id), coalesce(outcome, 'new') FROM
 async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
     if len(tasks) > MOST_ROWS or any(task.unique for task in tasks):
         return await _add_staged(connection, sql, offset, tasks)
-    text, parameters = values([_row(task) for task in tasks])
+    text, parameters = values([row_of(task) for task in tasks])
     rows = await connection.execute_fetchall(sql.fill(_ADD, text), (offset, *parameters))
     new = {id for (id,) in rows}
     tokens: dict[int, str] = {}
@@ -101,7 +101,7 @@ def _outcome(task: NewTask, new: set[int], tokens: dict[int, str]) -> AddOutcome
 
 
 async def _add_staged(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
-    rows = [(place, *_row(task), *_key(task)) for place, task in enumerate(tasks)]
+    rows = [(place, *row_of(task), *_key(task)) for place, task in enumerate(tasks)]
     await connection.executescript(sql.fill(_PREPARE))
     await connection.executemany(sql.fill(_STAGE, marks(len(rows[0]))), rows)
     await connection.executescript(sql.fill_script(_SCRIPT, offset))
@@ -109,7 +109,8 @@ async def _add_staged(connection: Connection, sql: Sql, offset: int, tasks: Sequ
     return [Added(id=id, outcome=AddOutcome(outcome)) for id, outcome in answers]
 
 
-def _row(task: NewTask) -> tuple[Any, ...]:
+def row_of(task: NewTask) -> tuple[Any, ...]:
+    """What is known of a task before it is stored, in the order of the fields above."""
     return (
         task.id,
         task.token,

@@ -32,7 +32,7 @@ from kapusta.backend import (
 from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
-from . import _adding, _changing, _claiming, _finding, _renewing
+from . import _adding, _changing, _claiming, _finding, _renewing, _starting
 from ._checkouts import GivenCheckout, MadeEngine, driver_of
 from ._file import check_path, identity
 from ._opening import not_a_database, prepare
@@ -54,6 +54,7 @@ class SQLite(Dialect):
         joins_transactions=True,
         pushes_wakeups=True,
         time_resolution=timedelta(milliseconds=1),
+        starts_tasks=True,
     )
     errors = ERRORS
     writers = 1
@@ -116,6 +117,9 @@ class SQLite(Dialect):
 
     async def claim(self, connection: Connection, request: ClaimRequest) -> Claims:
         return await _claiming.claim(connection, self._sql, self._offset, request)
+
+    async def start(self, connection: Connection, task: NewTask, request: ClaimRequest) -> Claims | None:
+        return await _starting.start(connection, self._sql, self._offset, task, request)
 
     async def change(self, connection: Connection, changes: Sequence[Change]) -> list[Changed]:
         return await _changing.change(connection, self._sql, self._offset, changes)
