@@ -44,11 +44,22 @@ async def test_an_eta_in_an_hour_that_comes_twice_or_never_is_one_instant(
     assert (await stored(kapusta, handle)).eta == instant
 
 
-@pytest.mark.parametrize("seconds", [15, 24])
+@pytest.mark.parametrize("jitter", [None, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
+@pytest.mark.parametrize("seconds", [15, 24, 26])
 async def test_a_heartbeat_survives_a_store_that_is_busy_for_most_of_a_lease(
-    in_memory: OpenStore, make_kapusta: MakeKapusta, seconds: float
+    in_memory: OpenStore,
+    make_kapusta: MakeKapusta,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    jitter: float | None,
 ) -> None:
-    """While another process keeps the database locked a renewal is tried again and again, and comes in time."""
+    """While another process keeps the database locked a renewal is tried again and again, and comes in time.
+
+    The last one was a second before the store became busy, so 26 seconds leave three of the lease's thirty; the
+    longest pause between two tries is two.
+    """
+    if jitter is not None:
+        monkeypatch.setattr("kapusta._worker._supervisor.random.uniform", lambda *_: jitter)
     clock = ManualClock()
     store = ScriptedCRUD(in_memory(clock))
     kapusta = make_kapusta(store, lease=30)

@@ -17,6 +17,11 @@ from ..types import TaskId
 from ._supervisor import Failures
 
 RENEWALS_PER_LEASE: Final = 3
+RETRIES_PER_LEASE: Final = 15
+"""A renewal that has failed is tried again after at most this part of a lease, until the lease ends.
+
+A store that refuses for all but two of these parts of a lease costs no lease: the last pause begins before it recovers."""
+
 BUSY_AGAIN: Final = 1.0
 """A lease whose row was locked is asked for again after so many seconds, or a sixth of a short lease.
 
@@ -137,10 +142,11 @@ class Keeper:
             self._held.clear()
 
     async def renew_loop(self, failures: Failures) -> None:
-        """Renew for ever, a third of a lease apart."""
+        """Renew a third of a lease apart; at once after a failure, for which the supervisor has paused."""
         while True:
             await self._held.wait()
-            await self._clock.sleep(self._book.busy_again if failures.in_a_row else self._every)
+            if not failures.in_a_row:
+                await self._clock.sleep(self._every)
             while await self._renew():
                 await self._clock.sleep(self._book.busy_again)
             failures.succeeded()
