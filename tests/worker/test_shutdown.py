@@ -12,6 +12,8 @@ import pytest
 
 from kapusta import Kapusta, TaskStatus
 from kapusta.backend import StoredTask
+from kapusta.testing import ManualClock
+from kapusta_memory import MemoryCRUD
 from tests.worker.conftest import MakeKapusta, OpenStore
 from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
@@ -89,6 +91,58 @@ async def test_what_is_stopped_is_given_back_at_no_cost(
     assert body.cancelled
     assert task.status is TaskStatus.pending
     assert counts == (1, 0, 0)
+
+
+async def test_a_body_that_sleeps_in_real_time_under_a_moved_clock_is_stopped(
+    open_store: OpenStore,
+    make_kapusta: MakeKapusta,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """A fixture that shuts down must not fail, nor leave the application started for every later test."""
+    monkeypatch.setattr("kapusta.testing.clock.PATIENCE", 0.05)
+    kapusta = make_kapusta(open_store(ManualClock()))
+    began = asyncio.Event()
+
+    @kapusta.task(timeout=None, name="sleeper")
+    async def sleeper() -> None:
+        began.set()
+        await asyncio.sleep(3600)
+
+    await kapusta.startup()
+    handle = await sleeper.launch()
+    await began.wait()
+
+    await kapusta.shutdown()
+
+    assert f"Task {int(handle)} 'sleeper' still runs" in caplog.text
+    record = await look_again(open_store, handle)
+    assert (record.status, record.interruptions) == (TaskStatus.pending, 1)
+    with kapusta.using(MemoryCRUD()):  # refused while it is started
+        pass
+
+
+async def test_a_thread_that_sleeps_under_a_moved_clock_keeps_no_shutdown(
+    open_store: OpenStore, make_kapusta: MakeKapusta, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing can stop it: it is left to its lease, as in real time."""
+    monkeypatch.setattr("kapusta.testing.clock.PATIENCE", 0.05)
+    kapusta = make_kapusta(open_store(ManualClock()))
+    began, end = threading.Event(), threading.Event()
+
+    @kapusta.task("thread", timeout=None)
+    def sleeper() -> None:
+        began.set()
+        end.wait(60)
+
+    await kapusta.startup()
+    handle = await sleeper.launch()
+    await asyncio.to_thread(began.wait, 20)
+
+    await kapusta.shutdown()
+    end.set()
+
+    assert (await look_again(open_store, handle)).status is TaskStatus.started
 
 
 async def test_what_is_told_to_stop_has_time_for_it(open_store: OpenStore, make_kapusta: MakeKapusta) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 from ._backoff import Backoff
 from ._crud import BaseCRUD, JoinedStore
-from ._errors import BackendTooNewError, StoreUnavailableError, TransactionError
+from ._errors import BackendTooNewError, StillBusyError, StoreUnavailableError, TransactionError
 from ._records import (
     Added,
     Change,
@@ -122,7 +123,8 @@ class Store:
             StoreUnavailableError: it did not answer; there is nothing more to be done.
         """
         if not self.clock.moves_by_itself:
-            await self.clock.settle()
+            with suppress(StillBusyError):  # a body that cannot be stopped keeps no store open
+                await self.clock.settle()
             await self.let_go()  # their deadline would never come
         if self._calls:
             await asyncio.wait(set(self._calls), timeout=2 * self._timeout)

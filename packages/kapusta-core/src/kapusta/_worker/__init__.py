@@ -205,6 +205,13 @@ class Worker:
         if not self._stopped.is_set():
             await self._dispatcher.stop()
             if not await self._within(self._running.empty, self._settings.grace):
+                for run in self._running:
+                    self._logger.warning(
+                        "Task %s '%s' still runs after the grace of a shutdown: it is stopped",
+                        run.task.id,
+                        run.task.name,
+                        extra={"task_id": run.task.id, "task_name": run.task.name},
+                    )
                 self._running.stop_all(StopCause.shutdown)
                 await self._within(self._running.empty, STOPPING)
             await self._within(self._settler.flushed, STOPPING)
@@ -280,9 +287,16 @@ class Worker:
         """Wait for *event*, and return whether it came in time, even if it has gone again since.
 
         Under a manual clock, wait until the loop is idle instead.
+
+        Raises:
+            StillBusyError: under a manual clock, without a *duration*: what goes on in real time does not end.
         """
         if not self._clock.moves_by_itself:
-            await self._clock.settle()
+            try:
+                await self._clock.settle()
+            except StillBusyError:
+                if duration is None:
+                    raise
             return event.is_set()
         timer = None
         waiter = asyncio.ensure_future(event.wait())
