@@ -341,3 +341,24 @@ async def test_reach_begins_anew_after_an_outage_and_not_after_a_hiccup(
     clock.shift(seconds=7)
 
     assert store.reach == 7
+
+
+async def test_closing_ends_beside_a_call_that_hangs_in_real_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under a moved clock no deadline comes by itself, and a shutdown that raises leaves the Kapusta started."""
+    monkeypatch.setattr("kapusta.testing.clock.PATIENCE", 0.05)
+
+    class Hanging(MemoryCRUD):
+        async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+            await asyncio.get_running_loop().create_future()
+            return []
+
+    crud = Hanging(clock=ManualClock())
+    await crud.startup()
+    store = Store(crud, timeout=timedelta(seconds=10), outage_after=timedelta(seconds=10))
+    asking = asyncio.create_task(store.find(TaskQuery()))
+    await asyncio.sleep(0)
+
+    await store.close()
+
+    with pytest.raises(StoreUnavailableError):
+        await asking
