@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -31,15 +32,18 @@ REMEDY = "Name the module and, in it, the Kapusta: package.module:kapusta."
 MENDING = 'Mend that first; python -c "import simple" shows the whole way there.'
 
 
-def run(*words: str, cwd: Path, path: str = "") -> subprocess.CompletedProcess[str]:
+def run(
+    *words: str, cwd: Path, path: str = "", flags: Sequence[str] = (), environment: Mapping[str, str] = {}
+) -> subprocess.CompletedProcess[str]:
     """What `python -m kapusta` answers to these words."""
     return subprocess.run(
-        [sys.executable, "-m", "kapusta", *words],
+        [sys.executable, *flags, "-m", "kapusta", *words],
         cwd=cwd,
         env={
             **os.environ,
             "CREW": CREW,
             "PYTHONPATH": f"{path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+            **environment,
         },
         capture_output=True,
         text=True,
@@ -114,6 +118,27 @@ def test_a_script_as_target_is_told_of_the_guard(tmp_path: Path, program: str, s
     assert f"'simple:kapusta' {sentence.format(here=here)} {remedy}" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert "test" not in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "environment"),
+    [(["-P"], {}), (["-I"], {}), ([], {"PYTHONSAFEPATH": "1"})],
+    ids=["-P", "-I", "PYTHONSAFEPATH"],
+)
+def test_python_that_leaves_the_current_folder_out_runs_nothing_from_there(
+    tmp_path: Path, flags: list[str], environment: dict[str, str]
+) -> None:
+    """The current folder may be anybody's: a module in it would run with the rights of the worker."""
+    (tmp_path / "simple.py").write_text("print('run')")
+
+    nothing_more = {"PYTHONPATH": "", **environment}
+    ran = run("worker", "simple:kapusta", cwd=tmp_path, flags=flags, environment=nothing_more)
+
+    assert (ran.returncode, ran.stdout) == (78, "")
+    assert (
+        "'simple:kapusta' cannot be loaded: No module named 'simple'. Python does not look into the current folder, "
+        "because of -P, -I or PYTHONSAFEPATH: install the module, or start Python without these."
+    ) in ran.stderr
 
 
 @pytest.mark.parametrize("processes", ["0", "-1", "many", "1.5"])

@@ -99,6 +99,7 @@ class _Fleet:
         # A session of its own: Ctrl-C at a terminal reaches the leader alone, which passes it on once.
         process = await asyncio.create_subprocess_exec(
             sys.executable,
+            *_path_flags(),
             "-m",
             "kapusta",
             "worker",
@@ -127,6 +128,13 @@ class _Fleet:
         finally:
             timer.cancel()
             stopping.cancel()
+
+
+def _path_flags() -> list[str]:
+    """Return the flags of this Python that say where modules come from: worker processes must not look elsewhere."""
+    if sys.flags.isolated:
+        return ["-I"]
+    return ["-P"] if sys.flags.safe_path else []
 
 
 def _end(code: int) -> str:

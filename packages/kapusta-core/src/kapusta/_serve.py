@@ -20,6 +20,10 @@ from ._role import importing_user_code
 EXIT_TARGET: Final = 78  # EX_CONFIG of sysexits.h: starting again would not help
 EXIT_STORE: Final = 75  # EX_TEMPFAIL: it may help
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SAFE_PATH: Final = (
+    "Python does not look into the current folder, because of -P, -I or PYTHONSAFEPATH: install the module, or start "
+    "Python without these."
+)
 _log: Final = logging.getLogger("kapusta")
 
 
@@ -37,7 +41,7 @@ def load(target: str) -> Kapusta:
     module, separator, attribute = target.partition(":")
     if not (module and separator and attribute):
         raise TargetError(target=target, problem="is not of the form package.module:kapusta")
-    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
+    if not sys.flags.safe_path and (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
         sys.path.insert(0, here)
     try:
         with importing_user_code(module):
@@ -50,7 +54,10 @@ def load(target: str) -> Kapusta:
         raise TargetError(target=target, problem=does) from problem
     except Exception as problem:
         if isinstance(problem, ModuleNotFoundError) and f"{module}.".startswith(f"{problem.name}."):
-            raise TargetError(target=target, problem=f"cannot be loaded: {problem}") from problem
+            does = f"cannot be loaded: {problem}"
+            if sys.flags.safe_path:
+                raise TargetError(target=target, problem=does, remedy=_SAFE_PATH) from problem
+            raise TargetError(target=target, problem=does) from problem
         raise TargetError(
             target=target,
             problem=f"cannot be loaded: importing '{module}' raised {type(problem).__name__}: {problem}{_place(problem)}",
