@@ -207,8 +207,16 @@ async def test_a_child_that_answers_a_gibibyte_does_not_take_its_parent_down(
 
 @pytest.mark.parametrize(
     "said",
-    [b"", b"\xc1", b"\x80", b"null", msgspec.msgpack.encode({"begun": "yes"}), b"\x91" * 100_000],
-    ids=["nothing", "no msgpack", "an empty answer", "JSON", "another type", "depth"],
+    [
+        b"",
+        b"\xc1",
+        b"\x80",
+        msgspec.msgpack.encode({"number": 1}),
+        b"null",
+        msgspec.msgpack.encode({"number": 1, "begun": "yes"}),
+        b"\x91" * 100_000,
+    ],
+    ids=["nothing", "no msgpack", "no number", "a number only", "JSON", "another type", "depth"],
 )
 async def test_what_is_no_answer_is_the_end_of_its_child(
     tmp_path: Path, said: bytes, caplog: pytest.LogCaptureFixture

@@ -240,7 +240,7 @@ async def test_a_child_unpickles_nothing_that_is_not_signed(
     answers = []
     call = bomb_call("value", str(boom))
     for payload in (call, b"\0" * 32 + call):
-        child.tell(Job("give_back", where, payload, "pickle"))
+        child.tell(Job(1, "give_back", where, payload, "pickle"))
         answers.append(await child.hear())
     child.let_go()
     await child.death()

@@ -70,20 +70,20 @@ def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: 
         arguments = Arguments(job.task, function, codecs)
         args, kwargs = arguments.decode(job.payload, codec=job.codec, stored_as=job.task)
     except UnreadablePayloadError as problem:
-        return Answer(unreadable=encodable(str(problem)))
+        return Answer(job.number, unreadable=encodable(str(problem)))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
-        return Answer(raised=describe(error))
+        return Answer(job.number, raised=describe(error))
     if job.latest is not None and SystemClock().monotonic() >= job.latest:
-        return Answer(late=True)
-    _say(channel, Answer(begun=True))
+        return Answer(job.number, late=True)
+    _say(channel, Answer(job.number, begun=True))
     try:
         value = function(*args, **kwargs)
     except BaseException as error:
         if os.getpid() != _PID:
             raise  # a copy ends as a program of its own
-        return Answer(raised=describe(error))
+        return Answer(job.number, raised=describe(error))
     encode = ResultEncoder(job.task, codecs.named(job.codec), max_result_bytes)
-    return Answer(returned=encode(value))
+    return Answer(job.number, returned=encode(value))
 
 
 def _say(channel: socket.socket, answer: Answer) -> None:

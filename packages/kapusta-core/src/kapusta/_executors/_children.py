@@ -95,24 +95,34 @@ class Child:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it can be given a job, as far as is known."""
+        """Whether it lives, as far as is known."""
         return self._process.returncode is None and not self._reader.at_eof()
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it can be given a job: it lives, and has said nothing since it has answered the last one."""
+        return self.is_alive and (self._word is None or not self._word.done())
 
     def tell(self, job: Job) -> None:
         """Give it a job; it has none yet."""
         self._writer.write(frame(msgspec.msgpack.encode(job)))
 
-    async def hear(self) -> Answer | Garbled | None:
-        """What it says next; ``None`` if it is gone."""
+    def listen(self) -> asyncio.Task[Answer | Garbled | None]:
+        """Begin to read what it says next, also without a job."""
         if self._word is None:
             self._word = asyncio.create_task(self._read(), name=f"kapusta: word of {self.pid}")
-        await asyncio.wait({self._word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
+        return self._word
+
+    async def hear(self) -> Answer | Garbled | None:
+        """What it says next; ``None`` if it is gone."""
+        word = self.listen()
+        await asyncio.wait({word, self._gone}, return_when=asyncio.FIRST_COMPLETED)
         # What it had said is on its way. A copy of it that has left its group, and is no Python, may keep the channel open.
-        await asyncio.wait({self._word}, timeout=KILL_GRACE.total_seconds())
-        if not self._word.done():
+        await asyncio.wait({word}, timeout=KILL_GRACE.total_seconds())
+        if not word.done():
             return None
-        answer, self._word = self._word.result(), None
-        return answer
+        self._word = None
+        return word.result()
 
     def let_go(self) -> None:
         """Close its channel: with that it ends itself, and a body that runs in it."""
@@ -158,7 +168,7 @@ class Child:
             answer = msgspec.msgpack.decode(data, type=Answer)
         except (ValueError, RecursionError) as problem:
             return Garbled(str(problem))
-        return Garbled("it says nothing") if answer == Answer() else answer
+        return Garbled("it says nothing") if answer == Answer(answer.number) else answer
 
     def _end_group(self, lifeline: int) -> None:
         """It is gone, and what it has started goes with it; the group's number is theirs while one lives."""

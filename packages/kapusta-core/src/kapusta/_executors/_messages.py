@@ -29,10 +29,12 @@ class Job(msgspec.Struct, frozen=True):
     """What a child is told for each body: the task's name, where its function is, and the encoded arguments.
 
     Attributes:
+        number: every answer to this job must carry it.
         latest: from when on, on the machine's monotonic scale, the body may not begin any more; ``None``: it may
             at any time.
     """
 
+    number: int
     task: str
     function: ImportPath
     payload: bytes
@@ -50,9 +52,11 @@ class Answer(msgspec.Struct, frozen=True):
     """What a child answers, one field at a time: first that the body begins, if it does, then how it ended.
 
     Attributes:
+        number: that of the job which is answered.
         late: the body may not begin any more; it has been imported too late.
     """
 
+    number: int
     begun: bool = False
     late: bool = False
     returned: Returned | None = None

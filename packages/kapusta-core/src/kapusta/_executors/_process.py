@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -11,7 +12,18 @@ import msgspec
 from .._clock import Clock, SystemClock
 from .._futures import resolve
 from .._naming import ImportPath
-from ._attempt import Attempt, Body, Died, Ended, Late, Raised, Stopped, TimedOut, Unreadable, too_long
+from ._attempt import (
+    Attempt,
+    Body,
+    Died,
+    Ended,
+    Late,
+    Raised,
+    Stopped,
+    TimedOut,
+    Unreadable,
+    too_long,
+)
 from ._children import Child
 from ._messages import Answer, Garbled, Job
 
@@ -50,7 +62,8 @@ class ProcessExecutor:
 
     async def run(self, attempt: Attempt, body: Body) -> Ended:
         importable = cast("ImportPath", attempt.importable)  # the runner has seen to that
-        job = Job(attempt.name, importable, attempt.payload, attempt.codec, self._latest(attempt))
+        number = secrets.randbits(63)  # what a body says after its end is no answer to any later job
+        job = Job(number, attempt.name, importable, attempt.payload, attempt.codec, self._latest(attempt))
         self._busy += 1
         try:
             with self._clock.busy(f"the child process of task {attempt.task_id} '{attempt.name}'"):
@@ -103,6 +116,7 @@ class ProcessExecutor:
         if self._closed:
             await child.see_off()
         else:
+            _ = child.listen()
             self._idle.append(child)
 
     async def _take(self) -> Child:
@@ -110,10 +124,12 @@ class ProcessExecutor:
             await asyncio.shield(self._spare)
         while self._idle:
             child = self._idle.pop()
-            if child.is_alive:
+            if child.is_usable:
                 self.warm_up()
                 return child
-            await child.see_off()  # somebody ended it while it was idle
+            await (
+                child.see_off()
+            )  # it was ended while it was idle, or what it was left with speaks on its channel
         child = await self._start()
         self.warm_up()
         return child
@@ -142,7 +158,7 @@ class _Conversation:
         """How the body ended, or the child before the body began."""
         self._child.tell(job)
         with self._body.stoppable(lambda cause: resolve(self._verdict, Stopped(cause))):
-            answer = await self._answer_or_verdict()
+            answer = await self._answer_or_verdict(job.number)
         if isinstance(answer, (TimedOut, Stopped)):
             await self._child.kill()
             return answer
@@ -158,23 +174,33 @@ class _Conversation:
             return answer.returned
         return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")
 
-    async def _answer_or_verdict(self) -> Answer | Garbled | TimedOut | Stopped | None:
-        while True:
-            cancel_timer = self._start_timer()  # anew when the body begins: importing it is not its time
-            hearing = asyncio.create_task(self._child.hear())
-            either: list[asyncio.Future[Any]] = [hearing, self._verdict]
-            try:
-                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                cancel_timer()
-                if not hearing.done():
-                    hearing.cancel()
-            if self._verdict.done():
-                return self._verdict.result()
-            answer = hearing.result()
-            if not isinstance(answer, Answer) or not answer.begun:
-                return answer
-            self._begun = True
+    async def _answer_or_verdict(self, number: int) -> Answer | Garbled | TimedOut | Stopped | None:
+        cancel_timer = self._start_timer()
+        try:
+            while True:
+                answer = await self._next_answer_or_verdict()
+                if not isinstance(answer, Answer):
+                    return answer
+                if answer.number != number:
+                    return Garbled("it is the answer to another job")
+                if not answer.begun:
+                    return answer
+                if not self._begun:
+                    self._begun = True
+                    cancel_timer()
+                    cancel_timer = self._start_timer()  # anew, once: importing the body is not its time
+        finally:
+            cancel_timer()
+
+    async def _next_answer_or_verdict(self) -> Answer | Garbled | TimedOut | Stopped | None:
+        hearing = asyncio.create_task(self._child.hear())
+        either: list[asyncio.Future[Any]] = [hearing, self._verdict]
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not hearing.done():
+                hearing.cancel()
+        return self._verdict.result() if self._verdict.done() else hearing.result()
 
     def _start_timer(self) -> Callable[[], object]:
         timeout = self._attempt.timeout
