@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import hashlib
 import os
 import signal
@@ -109,6 +110,44 @@ def start_a_child_and_die(folder: str) -> None:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     note(folder, "dies", child.pid)
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def live_alone(folder: str, seconds: int, where: str) -> int:
+    """In a process of its own: note which processes of earlier runs still live; stay, at first, with a child of one's own.
+
+    *where* is ``python`` or ``c``; in C no other thread of the process gets a turn, and SIGTERM is not heard.
+    """
+    earlier = [int(pid) for words in notes(folder) if words[1] == "began" for pid in (words[0], words[2])]
+    note(folder, "beside", *[pid for pid in earlier if _lives(pid)])
+    if earlier:
+        return os.getpid()
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({seconds})"])
+    note(folder, "began", child.pid)
+    if where == "c":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        ctypes.PyDLL(None).sleep(seconds)
+    else:
+        time.sleep(seconds)
+    child.wait()
+    note(folder, "ended")
+    return os.getpid()
+
+
+def _lives(pid: int) -> bool:
+    """Return whether a process runs: one that its frozen parent cannot reap does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in {"Z", "X"}
+
+
+def keep_the_interpreter_once(folder: str, seconds: int) -> None:
+    """Let no other thread of the worker go on for so long; return at once when it has begun before."""
+    begun = any(words[1] == "keeps" for words in notes(folder))
+    note(folder, "keeps")
+    if not begun:
+        ctypes.PyDLL(None).sleep(seconds)
 
 
 def compute_without_the_lock(folder: str, seconds: float) -> int:

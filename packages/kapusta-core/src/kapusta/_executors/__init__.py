@@ -13,6 +13,7 @@ from ._async import AsyncExecutor
 from ._attempt import Executor
 from ._sync import SyncExecutor
 from ._thread import ThreadExecutor
+from ._watching import Watchdog
 
 
 def make_executors(
@@ -23,6 +24,7 @@ def make_executors(
     max_result_bytes: int,
     max_processes: int,
     codecs: Codecs,
+    watchdog: Watchdog | None,
 ) -> dict[TaskExecutionMode, Executor]:
     """An executor for each mode."""
     from ._process import ProcessExecutor
@@ -33,6 +35,6 @@ def make_executors(
         TaskExecutionMode.sync: SyncExecutor(clock, logger),
         TaskExecutionMode.thread: ThreadExecutor(clock),
         TaskExecutionMode.process: ProcessExecutor(
-            clock, process_environment, max_result_bytes, max_processes, pickle_secrets
+            clock, process_environment, max_result_bytes, max_processes, pickle_secrets, watchdog
         ),
     }

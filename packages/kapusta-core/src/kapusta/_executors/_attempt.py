@@ -16,6 +16,7 @@ from .._codec import Codec, Label, Role
 from .._errors import ResultEncodingError
 from .._naming import ImportPath
 from ._failure import encodable
+from ._watching import Leased
 
 
 class StopCause(Enum):
@@ -33,6 +34,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         payload: the encoded arguments, for a body that runs elsewhere.
         codec: the name of what encoded them.
         latest: when, on the monotonic scale, its deadline comes; ``None``: it has none.
+        lease: the lease that it runs under.
         timeout: how long it may take.
         encode: makes the stored result of what the function returns.
     """
@@ -46,6 +48,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     codec: str
     importable: ImportPath | None
     latest: float | None
+    lease: Leased
     timeout: timedelta | None
     encode: ResultEncoder
 

@@ -19,6 +19,7 @@ from ._attempt import (
     Ended,
     Late,
     Raised,
+    StopCause,
     Stopped,
     TimedOut,
     Unreadable,
@@ -26,6 +27,7 @@ from ._attempt import (
 )
 from ._children import Child
 from ._messages import Answer, Garbled, Job
+from ._watching import Watchdog
 
 _BEGINNINGS: Final = 3
 """How many children in a row may end before a body begins until that counts as the body's crash."""
@@ -42,6 +44,8 @@ class ProcessExecutor:
 
     A child that has answered waits for the next body, and while bodies run a spare child is started, so that its
     start-up costs no task time. One that has to be stopped, or dies, is replaced by the next start.
+
+    With a *watchdog*, a child whose body runs is killed at the end of its lease, even if this process is frozen.
     """
 
     def __init__(
@@ -51,7 +55,9 @@ class ProcessExecutor:
         max_result_bytes: int,
         most: int,
         pickle_secrets: Sequence[bytes] | None,
+        watchdog: Watchdog | None,
     ) -> None:
+        self._watchdog = watchdog
         self._clock, self._max_result_bytes, self._most = clock, max_result_bytes, most
         self._pickle_secrets = pickle_secrets
         self._environment = None if environment is None else dict(environment)
@@ -85,6 +91,8 @@ class ProcessExecutor:
             await asyncio.wait({self._spare})
         idle, self._idle = self._idle, []
         await asyncio.gather(*(child.see_off() for child in idle))
+        if self._watchdog is not None:
+            await asyncio.to_thread(self._watchdog.close)
 
     async def _run(self, job: Job, attempt: Attempt, body: Body) -> Ended:
         reason = ""
@@ -94,16 +102,37 @@ class ProcessExecutor:
             except OSError as problem:
                 return Died(f"its child process could not be started: {problem}")
             try:
+                self._watch(child, attempt)
+            except OSError as problem:
+                await self._keep(child)
+                return Died(f"its child process could not be watched: {problem}")
+            try:
                 ended = await _Conversation(child, self._clock, attempt, body).hold(job)
             except BaseException:
                 child.let_go()  # the event loop is coming down
                 raise
+            finally:
+                self._forget(child)
+            if isinstance(ended, (Died, _NotBegun)) and self._lease_has_ended(attempt):
+                return Stopped(StopCause.lease_lost)  # the watchdog's work
             if not isinstance(ended, _NotBegun):
                 if not isinstance(ended, (TimedOut, Stopped, Died)):
                     await self._keep(child)
                 return ended
             reason = ended.reason  # nothing has happened yet: another child may do better
         return Died(f"{reason}; it was the last of {_BEGINNINGS} in a row that ended before its body began")
+
+    def _watch(self, child: Child, attempt: Attempt) -> None:
+        if self._watchdog is not None:
+            self._watchdog.watch(child.pid, attempt.lease)
+
+    def _forget(self, child: Child) -> None:
+        if self._watchdog is not None:
+            self._watchdog.forget(child.pid)
+
+    def _lease_has_ended(self, attempt: Attempt) -> bool:
+        """Return whether the lease has ended, where a watchdog looks after it."""
+        return self._watchdog is not None and self._clock.monotonic() >= attempt.lease.safe_until
 
     def _latest(self, attempt: Attempt) -> float | None:
         """When the deadline comes by the clock of the child, which is the machine's: the import may take until then."""
@@ -127,14 +156,14 @@ class ProcessExecutor:
             if child.is_usable:
                 self.warm_up()
                 return child
-            await (
-                child.see_off()
-            )  # it was ended while it was idle, or what it was left with speaks on its channel
+            await child.see_off()  # it was ended while it was idle, or a body left something that speaks
         child = await self._start()
         self.warm_up()
         return child
 
     async def _start(self) -> Child:
+        if self._watchdog is not None:
+            self._watchdog.make_ready()
         return await Child.start(self._environment, self._max_result_bytes, self._pickle_secrets)
 
     async def _start_spare(self) -> None:

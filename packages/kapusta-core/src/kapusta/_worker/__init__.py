@@ -16,6 +16,7 @@ from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
 from .._executors import make_executors
 from .._executors._attempt import StopCause
+from .._executors._watching import Watchdog
 from .._handle import TaskClient
 from .._ids import new_token
 from .._records import Change, NewTask
@@ -76,6 +77,7 @@ class Worker:
         self._settler = Settler(store, self._changed, self._slot_freed, logger)
         # Where time cannot pass while our loop stands still, or nobody else can take a task, no thread is needed.
         apart = store.crud.capabilities.shared_between_processes and self._clock.moves_by_itself
+        self._watchdog = Watchdog(self._clock, logger) if apart else None
         self._keeper_room = self._make_room(store.crud.twin() if apart else store.crud)
         self._keeper_thread = KeeperThread(self._keeper_room, self._give_up, logger) if apart else None
         slots = Slots(
@@ -90,6 +92,7 @@ class Worker:
             max_result_bytes=settings.max_result_bytes,
             max_processes=slots.limits[TaskExecutionMode.process],
             codecs=codecs,
+            watchdog=self._watchdog,
         )
         self._runner = Runner(
             store=store,
@@ -249,6 +252,11 @@ class Worker:
                 "Task %s: its lease is lost; it is stopped", task_id, extra={"task_id": task_id}
             )
 
+    def _renewed(self) -> None:
+        """Pass on the new ends of leases, on the keeper's loop: ours may be blocked."""
+        if self._watchdog is not None:
+            self._watchdog.tell_ends()
+
     def _woken(self, kind: WakeKind) -> None:
         if kind == "settled":
             self._client.settled()
@@ -279,6 +287,7 @@ class Worker:
             self._settings.lease,
             self._settings.store_timeout,
             stop=lambda *stop: call_threadsafe(self._loop, self._stop_run, *stop),
+            renewed=self._renewed,
             wake=lambda kind: call_threadsafe(self._loop, self._woken, kind),
             logger=self._logger,
         )

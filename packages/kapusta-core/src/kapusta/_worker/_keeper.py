@@ -36,6 +36,9 @@ LOOK: Final = 1.0
 Stop = Callable[[TaskId, int, StopCause], object]
 """Called on the keeper's loop for a run that must stop."""
 
+Renewals = Callable[[], object]
+"""Called on the keeper's loop when the ends of leases have moved."""
+
 
 def busy_again(lease: float) -> float:
     """After how many seconds a lease that was busy is asked for again."""
@@ -43,7 +46,7 @@ def busy_again(lease: float) -> float:
 
 
 class Lease(msgspec.Struct, gc=False):
-    """One lease: whose, and until when it is safe, on the monotonic scale."""
+    """One lease: whose, and until when it is safe, on the monotonic scale; the keeper moves that end, any thread may read it."""
 
     task_id: TaskId
     run: int
@@ -123,9 +126,16 @@ class Keeper:
     """Renews leases, and stops what it could not renew; lives on the keeper's loop, and writes its book."""
 
     def __init__(
-        self, store: Store, worker: str, lease: timedelta, stop: Stop, logger: logging.Logger
+        self,
+        store: Store,
+        worker: str,
+        lease: timedelta,
+        stop: Stop,
+        renewed: Renewals,
+        logger: logging.Logger,
     ) -> None:
         self._store, self._worker, self._lease, self._stop, self._logger = store, worker, lease, stop, logger
+        self._renewed = renewed
         self._clock = store.clock
         self._every = lease.total_seconds() / RENEWALS_PER_LEASE
         self._book = LeaseBook(lease.total_seconds())
@@ -183,6 +193,8 @@ class Keeper:
         answers = await self._store.renew(
             RenewRequest(worker=self._worker, lease=self._lease, renewals=asked)
         )
-        for renewal, cause in self._book.note(asked, answers, sent_at):
+        stops = self._book.note(asked, answers, sent_at)
+        self._renewed()
+        for renewal, cause in stops:
             self._stop(renewal.id, renewal.run, cause)
         return any(answer.answer is RenewAnswer.busy for answer in answers)

@@ -13,7 +13,7 @@ from .._crud import BaseCRUD, WakeKind
 from .._errors import StoreUnavailableError
 from .._store import Store
 from ..types import TaskId
-from ._keeper import RETRIES_PER_LEASE, Keeper, Lease, Stop
+from ._keeper import RETRIES_PER_LEASE, Keeper, Lease, Renewals, Stop
 from ._supervisor import Failures, supervise
 
 Wake = Callable[[WakeKind], None]
@@ -38,11 +38,12 @@ class KeeperRoom:
         lease: timedelta,
         timeout: timedelta,
         stop: Stop,
+        renewed: Renewals,
         wake: Wake,
         logger: logging.Logger,
     ) -> None:
         self._store = Store(crud, timeout=min(timeout, lease / 3), outage_after=lease / 3)
-        self.keeper = Keeper(self._store, worker, lease, stop, logger)
+        self.keeper = Keeper(self._store, worker, lease, stop, renewed, logger)
         self._crud, self._wake, self._logger = crud, wake, logger
         self._longest_pause = lease.total_seconds() / RETRIES_PER_LEASE
 

@@ -89,7 +89,9 @@ class Runner:
 
     def start(self, runs: list[Run]) -> None:
         """Take over what was just claimed; the leases of all of it are kept from now on."""
-        self._keeper.keep([Lease(run.task.id, run.task.run, run.claimed_at + self._lease) for run in runs])
+        for run in runs:
+            run.lease = Lease(run.task.id, run.task.run, run.claimed_at + self._lease)
+        self._keeper.keep([run.lease for run in runs])
         loop = asyncio.get_running_loop()
         for run in runs:
             self._slots.take(run.task.mode)
@@ -215,6 +217,7 @@ class Runner:
             codec=task.codec,
             importable=spec.importable,
             latest=run.latest,
+            lease=run.lease,
             timeout=run.policy.timeout,
             encode=self._encoder(task.name, task.codec),
         )

@@ -13,6 +13,7 @@ from .._futures import resolve
 from .._options import Policy
 from .._records import StoredTask
 from ..types import TaskId
+from ._keeper import Lease
 
 _CAN_STOP: Final = (TaskExecutionMode.async_, TaskExecutionMode.process)
 
@@ -24,6 +25,7 @@ class Run:
         task: the task as it was claimed.
         policy: how to end it.
         body: how to stop it.
+        lease: its lease, which the keeper moves on.
         claimed_at: on the monotonic scale, from before the claim was sent.
         store_now: the store's now at the claim.
         finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
@@ -38,6 +40,7 @@ class Run:
         "body",
         "claimed_at",
         "finished_within",
+        "lease",
         "living",
         "lost_meanwhile",
         "past_lease",
@@ -51,6 +54,7 @@ class Run:
         self.policy = Policy.read(task.options)
         self.body = Body()
         self.finished_within = self.past_lease = self.lost_meanwhile = False
+        self.lease: Lease  # the runner sets it as it takes over
         self.living: asyncio.Task[None] | None = None
         self._is_over = False
         self._over: asyncio.Future[None] | None = None  # made by the few that wait
