@@ -24,7 +24,7 @@ async def test_run_until_idle_goes_on_if_more_is_claimed_before_it_looks(listens
     await work.launch_many([{}])
     idle = asyncio.create_task(kapusta.run_until_idle())
     await began.wait()
-    worker = kapusta._worker if listens else next(iter(kapusta._helpers))
+    worker = kapusta._host._worker if listens else next(iter(kapusta._host._helpers))
     assert worker is not None
     await eventually(lambda: bool(worker._running.empty._waiters), "run_until_idle() waits for the body")
 

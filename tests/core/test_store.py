@@ -189,11 +189,11 @@ async def test_closing_waits_for_the_calls_whose_callers_are_gone() -> None:
     closing = asyncio.create_task(store.close())
     await turns()
     assert not closing.done()
-    assert scripted._loop is not None
+    assert scripted._home is not None
     gate.set()
     await closing
 
-    assert scripted._loop is None
+    assert scripted._home is None
 
 
 def launching(kapusta: Kapusta) -> Any:

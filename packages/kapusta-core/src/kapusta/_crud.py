@@ -114,11 +114,16 @@ class BaseCRUD(ABC):
             MissingDriverError: a library is missing; the error says which extra to install.
             StoreTooNewError: a newer version has migrated the store.
             StoreUnavailableError: the store cannot be reached.
+            StoreNotStartedError: this handle is started on another event loop that runs; ``error.elsewhere`` is true.
         """
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Close what ``startup()`` opened; twice is once, and without ``startup()`` nothing."""
+        """Close what ``startup()`` opened; twice is once, and without ``startup()`` nothing.
+
+        Raises:
+            StoreNotStartedError: this handle is started on another event loop that runs; ``error.elsewhere`` is true.
+        """
 
     @abstractmethod
     def twin(self) -> BaseCRUD:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,15 +13,14 @@ from ._backoff import Backoff
 from ._crud import BaseCRUD
 from ._durations import as_optional_timedelta, as_positive_timedelta, as_timedelta
 from ._enums import OnCrash, TaskExecutionMode, TaskStatus
-from ._errors import KapustaValueError, StillStartedError, StoreUnavailableError
+from ._errors import KapustaValueError
 from ._handle import TaskClient, TaskHandle, as_task_id
+from ._host import Host
 from ._launcher import Launcher
 from ._opening import opened
 from ._options import Policy, RegistrationOptions, as_count, make_policy
 from ._pickle_codec import PickleCodec, codecs_with
-from ._records import NewTask, TaskQuery
 from ._registry import Registry
-from ._role import refuse_in_import
 from ._spec import TaskSpec
 from ._store import Store
 from ._surroundings import as_environment, as_logger
@@ -124,18 +122,15 @@ class Kapusta:
         self._codecs = codecs_with(codec)
         self._registry = Registry(self._codecs)
         self._store = Store(opened(crud), timeout=settings.store_timeout, outage_after=settings.lease / 3)
-        self._client = TaskClient(self._store, self._registry.result_of, self._wake)
+        self._host = Host(self._store, self._make_worker, self.listening, self.logger)
+        self._client = TaskClient(self._store, self._registry.result_of, self._host.wake)
         self._launcher = Launcher(
             self._store,
             self._client,
             max_payload_bytes=max_payload_bytes,
-            start=self._start_new,
-            stored=self._wake,
+            start=self._host.start_new,
+            stored=self._host.wake,
         )
-        self._lifecycle: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
-        self._worker: Worker | None = None
-        self._listening: asyncio.Task[None] | None = None
-        self._helpers: dict[Worker, asyncio.Task[None]] = {}  # of `run_until_idle`
 
     def __repr__(self) -> str:
         return f"<Kapusta on {self.crud!r}, {self._registry.in_words()}>"
@@ -185,7 +180,7 @@ class Kapusta:
         check_function(func)
         spec = TaskSpec.of(func, execution_mode, options, self._defaults, self._codecs)
         self._registry.add(spec)
-        self._wake()
+        self._host.wake()
         return (AsyncTask if spec.is_async else SyncTask)(spec, self._launcher)
 
     def task(
@@ -210,14 +205,14 @@ class Kapusta:
     async def startup(self) -> None:
         """Open the store, and begin to run tasks; twice is once.
 
+        After a `shutdown` that was cut short it begins anew, and the shutdown goes on beside it.
+
         Raises:
+            StoreNotStartedError: it is started on another event loop that runs; ``error.elsewhere`` is true.
             MissingMainGuardError: a child process is importing a script that does this unguarded.
             StoreError: the store cannot be used; see `BaseCRUD.startup`.
         """
-        refuse_in_import("startup()")
-        async with self._one_at_a_time():
-            await self.crud.startup()
-            self.create_listening_task()
+        await self._host.startup()
 
     async def shutdown(self) -> None:
         """Stop claiming, let running tasks finish for ``grace``, settle, and close the store; twice is once.
@@ -226,19 +221,7 @@ class Kapusta:
         rescued when its lease ends. Returns even when the store is gone: then within ``grace``, ten seconds and five
         times ``store_timeout``, and a few seconds more where a child process must be killed.
         """
-        async with self._one_at_a_time():
-            # Forgotten only when it has ended: a listening task that has not had its first turn is still to find it.
-            if self._worker is not None:
-                await self._worker.stop()
-            for helper in list(self._helpers):
-                await helper.stop()
-            if working := {task for task in (self._listening, *self._helpers.values()) if task is not None}:
-                await asyncio.wait(working)
-            self._worker = self._listening = None
-            try:
-                await self._store.close()
-            except StoreUnavailableError as problem:
-                self.logger.warning("The store could not be closed: %s", problem)
+        await self._host.shutdown()
 
     async def __aenter__(self) -> Self:
         await self.startup()
@@ -259,31 +242,23 @@ class Kapusta:
             StillStartedError: the Kapusta runs where the block begins or ends; the store it has then, it keeps.
         """
         before = self.crud
-        self._change_store(opened(crud))
+        self._host.change_store(opened(crud))
         try:
             yield self.crud
         finally:
-            self._change_store(before)
+            self._host.change_store(before)
 
     async def listening(self) -> None:
         """Claim tasks and run them, until `shutdown`; what ``startup()`` runs as an asyncio task."""
-        await self._ready_worker().run()
+        await self._host.listening()
 
     def create_listening_task(self) -> None:
         """Begin to run tasks, or go on after `stop_listening_task`; the store is started already."""
-        refuse_in_import("create_listening_task()")
-        if self._listening is None or self._listening.done():
-            self._worker = None
-            self._ready_worker()
-            self._listening = asyncio.create_task(self.listening(), name="kapusta.listening")
-            self._listening.add_done_callback(self._report_end)
-        else:
-            self._ready_worker().resume()
+        self._host.create_listening_task()
 
     def stop_listening_task(self) -> None:
         """Claim nothing more; what runs goes on, and its leases with it, until `shutdown`."""
-        if self._worker is not None:
-            self._worker.pause()
+        self._host.stop_listening_task()
 
     async def run_until_idle(self) -> None:
         """Run everything that is due, to its end, without moving time: with the worker here, or one for the purpose.
@@ -292,20 +267,7 @@ class Kapusta:
             StillBusyError: with a clock that a test moves: a body waits for time to be moved.
             StoreNotStartedError: the store is not started.
         """
-        if self._worker is not None and self._listening is not None and not self._listening.done():
-            await self._worker.until_idle()
-            return
-        await self._store.find(TaskQuery(limit=1))  # says so at once where the store is not started
-        worker = self._make_worker()
-        worker.pause()  # it claims when it is told to, and not by itself
-        listening = asyncio.create_task(worker.run(), name="kapusta.run_until_idle")
-        self._helpers[worker] = listening
-        try:
-            await worker.until_idle()
-        finally:
-            await worker.stop()
-            await asyncio.wait({listening})
-            del self._helpers[worker]
+        await self._host.run_until_idle()
 
     async def finish_within(self, transaction: object, result: object = None) -> None:
         """In the body of a running task: write its success within a transaction of the body's own.
@@ -345,30 +307,6 @@ class Kapusta:
 
     # --- inside ---------------------------------------------------------------------------------
 
-    def _change_store(self, crud: BaseCRUD) -> None:
-        if self._worker is not None or self._listening is not None:
-            raise StillStartedError
-        self._store.change_backend(crud)
-
-    def _wake(self) -> None:
-        if self._worker is not None:
-            self._worker.wake()
-
-    async def _start_new(self, task: NewTask) -> bool:
-        return self._worker is not None and await self._worker.start_new(task)
-
-    def _one_at_a_time(self) -> asyncio.Lock:
-        """The lock of starting and stopping: one per event loop, since a lock that was waited for belongs to its loop."""
-        loop = asyncio.get_running_loop()
-        if self._lifecycle is None or self._lifecycle[0] is not loop:
-            self._lifecycle = loop, asyncio.Lock()
-        return self._lifecycle[1]
-
-    def _ready_worker(self) -> Worker:
-        if self._worker is None or self._worker.is_over:
-            self._worker = self._make_worker()
-        return self._worker
-
     def _make_worker(self) -> Worker:
         return Worker(
             store=self._store,
@@ -378,7 +316,3 @@ class Kapusta:
             settings=self._settings,
             logger=self.logger,
         )
-
-    def _report_end(self, listening: asyncio.Task[None]) -> None:
-        if not listening.cancelled() and (error := listening.exception()) is not None:
-            self.logger.error("The worker ended: %r", error, exc_info=error)

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from ._backoff import Backoff
 from ._crud import BaseCRUD, JoinedStore
 from ._errors import BackendTooNewError, StillBusyError, StoreUnavailableError, TransactionError
+from ._home import Home
 from ._records import (
     Added,
     Change,
@@ -45,6 +46,7 @@ class Store:
         self._timeout = timeout.total_seconds()
         self._outage_after = outage_after.total_seconds()
         self._calls: set[asyncio.Task[Any]] = set()
+        self._home: Home | None = None  # of those calls
         self._failing_since: float | None = None
         self._reached_since = self.clock.monotonic()
 
@@ -122,6 +124,7 @@ class Store:
         Raises:
             StoreUnavailableError: it did not answer; there is nothing more to be done.
         """
+        self._forget_dead_calls()
         if not self.clock.moves_by_itself:
             with suppress(StillBusyError):  # a body that cannot be stopped keeps no store open
                 await self.clock.settle()
@@ -136,6 +139,12 @@ class Store:
             call.cancel()
         if self._calls:
             await asyncio.wait(set(self._calls), timeout=self._timeout)
+
+    def _forget_dead_calls(self) -> None:
+        """Forget calls on a loop that is over, or in another process: they will not end."""
+        here = Home.here()
+        if self._home != here and not (self._home is not None and self._home.is_alive):
+            self._home, self._calls = here, set()
 
     # --- how ------------------------------------------------------------------------------------
 
@@ -169,6 +178,7 @@ class Store:
         self, what: str, make: Callable[[], Coroutine[Any, Any, T]], *, within: float | None = None
     ) -> T:
         timeout = self._timeout if within is None else within
+        self._forget_dead_calls()
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         call = asyncio.create_task(self._answered(what, make))
         self._calls.add(call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -45,13 +46,15 @@ class MemoryCRUD(BaseCRUD):
     def __init__(self, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self.storage = Storage()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
 
     async def startup(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._refuse_elsewhere()
+        self._home = os.getpid(), asyncio.get_running_loop()
 
     async def shutdown(self) -> None:
-        self._loop = None
+        self._refuse_elsewhere()
+        self._home = None
 
     def twin(self) -> MemoryCRUD:
         twin = MemoryCRUD(clock=self.clock)
@@ -93,6 +96,15 @@ class MemoryCRUD(BaseCRUD):
         # Every operation lets the loop turn, as one over a wire does, or a busy worker would starve the rest.
         # It does so before it acts: cancelled there, it has not happened, and no claim is left without a worker.
         await self.clock.sleep(0)
-        if self._loop is not asyncio.get_running_loop():
-            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=self._loop is not None)
+        home = self._home
+        if home is None or home[1] is not asyncio.get_running_loop():
+            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=home is not None)
         return self.clock.now()
+
+    def _refuse_elsewhere(self) -> None:
+        """Refuse to take the store from another loop of this process that runs."""
+        if self._home is None:
+            return
+        process, loop = self._home
+        if loop is not asyncio.get_running_loop() and process == os.getpid() and loop.is_running():
+            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=True)

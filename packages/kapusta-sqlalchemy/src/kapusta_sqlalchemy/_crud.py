@@ -43,6 +43,9 @@ from ._patience import answered_within, patiently
 from ._tables import PREFIX, build_tables
 from ._whole import opened_whole, seen_through
 
+_inherited: Final[list[_Started]] = []
+"""What a fork has copied, kept for good: finalizing its connections would take them from the original's epoll."""
+
 _EXAMPLE: Final = "Write it like sqlite+aiosqlite:///path/to/file.db."
 
 
@@ -97,7 +100,7 @@ class AlchemyCRUD(BaseCRUD):
 
     async def startup(self) -> None:
         async with self._alone():
-            if self._started is None or self._started.loop is not asyncio.get_running_loop():
+            if self._started is None or not self._started.is_here:
                 await self._close()
                 self._started = await opened_whole(self._open(), _Started.close)
 
@@ -113,6 +116,8 @@ class AlchemyCRUD(BaseCRUD):
         return self._lock[1]
 
     async def _close(self) -> None:
+        if self._started is not None and self._started.is_alive and not self._started.is_here:
+            raise StoreNotStartedError(backend=type(self).__name__, elsewhere=True)
         started, self._started = self._started, None
         if started is not None:
             await seen_through(started.close())
@@ -243,9 +248,21 @@ class _Started:
     store_id: str | None = None
     process: int = field(default_factory=os.getpid)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it was started by this process, on the running loop."""
+        return self.process == os.getpid() and self.loop is asyncio.get_running_loop()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the loop runs that it was started on, in this process."""
+        return self.process == os.getpid() and self.loop.is_running()
+
     async def close(self) -> None:
-        if self.loop is asyncio.get_running_loop():
+        if self.is_here:
             await self.connections.close()
+        elif self.process != os.getpid():
+            _inherited.append(self)
         else:
             self.connections.abandon()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
@@ -18,6 +19,7 @@ from .._executors import make_executors
 from .._executors._attempt import StopCause
 from .._executors._watching import Watchdog
 from .._handle import TaskClient
+from .._home import Home
 from .._ids import new_token
 from .._records import Change, NewTask
 from .._registry import Registry
@@ -35,6 +37,9 @@ from ._supervisor import Failures, supervise
 
 STOPPING: Final = timedelta(seconds=5)
 """After ``grace``, how long bodies that were told to stop, and then their outcomes, are waited for."""
+
+_inherited: Final[list[Worker]] = []
+"""Workers that a fork has copied, kept for good: finalizing their connections would take them from the original's epoll."""
 
 _Loop = tuple[str, Callable[[Failures], Coroutine[Any, Any, None]]]
 
@@ -71,7 +76,7 @@ class Worker:
     ) -> None:
         self.id = new_token()
         self._store, self._client, self._settings, self._logger = store, client, settings, logger
-        self._registry, self._loop = registry, asyncio.get_running_loop()
+        self._registry, self.home = registry, Home.here()
         self._clock = store.clock
         self._running = Running()
         self._settler = Settler(store, self._changed, self._slot_freed, logger)
@@ -130,6 +135,8 @@ class Worker:
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()
         self._has_begun = self._has_given_up = False
+        self.is_told_to_stop = False
+        """Whether `stop` was called, though it may have been cut short: it takes no more tasks."""
 
     # --- for whoever owns it --------------------------------------------------------------------
 
@@ -204,7 +211,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Let running tasks finish for ``grace``, stop what can be stopped, settle, and let go of the leases."""
-        self._runner.is_stopping = True
+        self.is_told_to_stop = self._runner.is_stopping = True
         if not self._stopped.is_set():
             await self._dispatcher.stop()
             if not await self._within(self._running.empty, self._settings.grace):
@@ -221,6 +228,13 @@ class Worker:
         self._stop_asked.set()
         for executor in self._executors.values():
             await executor.close()
+
+    def abandon(self) -> None:
+        """Leave it to itself: its loop is over, or is in another process."""
+        if self.home.process != os.getpid():
+            _inherited.append(self)
+        elif self._keeper_thread is not None:
+            self._keeper_thread.abandon()
 
     async def until_idle(self) -> None:
         """Run everything that is due, to its end, without moving time.
@@ -286,9 +300,9 @@ class Worker:
             self.id,
             self._settings.lease,
             self._settings.store_timeout,
-            stop=lambda *stop: call_threadsafe(self._loop, self._stop_run, *stop),
+            stop=lambda *stop: call_threadsafe(self.home.loop, self._stop_run, *stop),
             renewed=self._renewed,
-            wake=lambda kind: call_threadsafe(self._loop, self._woken, kind),
+            wake=lambda kind: call_threadsafe(self.home.loop, self._woken, kind),
             logger=self._logger,
         )
 

@@ -164,16 +164,20 @@ class KeeperThread:
         """End the thread, also one that has only just begun, and return when it has ended, or will not."""
         if not self._is_started:
             return
-        self._is_to_stop = True
-        if self._living is not None:
-            self._send()
-            loop, life = self._living
-            call_threadsafe(loop, life.cancel)
+        self._send()
+        self.abandon()
         try:
             async with asyncio.timeout(ENDING):
                 await self._over.wait()
         except TimeoutError:
             self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
+
+    def abandon(self) -> None:
+        """Have the thread end, without waiting for it: the worker's loop is over."""
+        self._is_to_stop = True
+        if self._living is not None:
+            loop, life = self._living
+            call_threadsafe(loop, life.cancel)
 
     def _send(self) -> None:
         self._due = None
