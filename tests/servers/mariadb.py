@@ -78,18 +78,21 @@ def ask(address: URL | str, text: str, parameters: Sequence[Any] = ()) -> list[t
         return list(cursor.fetchall())
 
 
-def start_mariadb() -> tuple[OwnedServer, URL]:
-    """Start a server; answer it and its address. On another port if somebody took the first one meanwhile."""
+def start_mariadb(*others: str) -> tuple[OwnedServer, URL]:
+    """Start a server; answer it and its address. On another port if somebody took the first one meanwhile.
+
+    *others*: further options, which take precedence.
+    """
     for _ in range(2):
         try:
-            return _start()
+            return _start(others)
         except RuntimeError as error:
             if "port" not in str(error).lower():
                 raise
-    return _start()
+    return _start(others)
 
 
-def _start() -> tuple[OwnedServer, URL]:
+def _start(others: Sequence[str]) -> tuple[OwnedServer, URL]:
     folders = [
         Path(folder) for folder in ("/usr/sbin", "/usr/local/bin", "/opt/homebrew/bin", "/usr/libexec")
     ]
@@ -119,6 +122,7 @@ def _start() -> tuple[OwnedServer, URL]:
         "--innodb-buffer-pool-size=64M",
         "--max-connections=200",
         "--skip-name-resolve",
+        *others,
         ending="SIGTERM",
         # Somebody else may listen there; the file is written by a server that has got the port.
         ready=lambda: (server.folder / "pid").exists() and answers(port),

@@ -89,8 +89,8 @@ async def _empty(admin: asyncpg.Connection) -> None:
     await admin.execute("CREATE SCHEMA public; GRANT ALL ON SCHEMA public TO PUBLIC")
 
 
-def start_postgresql() -> tuple[OwnedServer, URL]:
-    """Start a server; answer it, and the address of a database in it."""
+def start_postgresql(**others: object) -> tuple[OwnedServer, URL]:
+    """Start a server; answer it, and the address of a database in it. *others*: settings in place of these."""
     folders = program_folders()
     postgres, initdb = binary("postgres", folders), binary("initdb", folders)
     if postgres is None or initdb is None:
@@ -99,7 +99,7 @@ def start_postgresql() -> tuple[OwnedServer, URL]:
     server = OwnedServer("pg", users=["postgres"])
     data, port = server.folder / "data", free_port()
     server.run(initdb, "-D", data, "-U", "kapusta", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
-    settings = {
+    settings: dict[str, object] = {
         "listen_addresses": "127.0.0.1",
         "port": port,
         "unix_socket_directories": server.folder,
@@ -107,6 +107,7 @@ def start_postgresql() -> tuple[OwnedServer, URL]:
         "shared_buffers": "64MB",
         "log_min_messages": "warning",
         "max_prepared_transactions": 10,
+        **others,
     }
     words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
     server.start(postgres, "-D", data, *words, ending="SIGINT", ready=lambda: is_ready(data))

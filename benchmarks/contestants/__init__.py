@@ -1,0 +1,1 @@
+"""The contestants: each module is a program that runs in an environment of its own."""

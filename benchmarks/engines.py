@@ -1,0 +1,212 @@
+"""The engines: servers of this run's own, as durable as in production, and a fresh database for each measurement."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from tests.servers.owned import OwnedServer
+
+Install = Callable[[str], None]
+"""Makes a contestant's tables in the database at a URL."""
+
+POSTGRESQL: Final = {
+    "fsync": "on",
+    "synchronous_commit": "on",
+    "full_page_writes": "on",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    "max_connections": 300,
+}
+MARIADB: Final = (
+    "--innodb-flush-method=fsync",
+    "--innodb-flush-log-at-trx-commit=1",
+    "--innodb-doublewrite=ON",
+    "--innodb-buffer-pool-size=512M",
+    "--innodb-log-file-size=512M",
+)
+
+
+class Engine(Protocol):
+    """A database server, or what takes its place.
+
+    Attributes:
+        about: version and settings, for the report.
+    """
+
+    about: str
+
+    def fresh(self, contestant: str, install: Install) -> str:
+        """Return the URL of a database in which this contestant has its tables, and nothing else is."""
+
+    def drop(self, url: str) -> None:
+        """Delete a database that is not needed any more; contestants have disconnected."""
+
+    def calm(self) -> None:
+        """Write out what earlier measurements have left to be written."""
+
+    def transactions(self, url: str) -> int | None:
+        """Return the number of transactions in this database so far; ``None`` where the engine does not count them."""
+
+    def stop(self) -> None:
+        """Stop the server, and delete its data."""
+
+
+class PostgreSQL:
+    """A server; a fresh database is a copy of one in which the contestant has made its tables."""
+
+    def __init__(self) -> None:
+        from tests.servers.postgresql import start_postgresql
+
+        self._server: OwnedServer
+        self._address: URL
+        self._server, self._address = start_postgresql(**POSTGRESQL)
+        self._templates: set[str] = set()
+        self._numbers = itertools.count(1)
+        version = self._ask("SHOW server_version")[0][0]
+        settings = ", ".join(f"{name}={value}" for name, value in POSTGRESQL.items())
+        self.about = f"PostgreSQL {version}; {settings}"
+
+    def fresh(self, contestant: str, install: Install) -> str:
+        """Copy the contestant's database."""
+        template = "template_" + "".join(letter if letter.isalnum() else "_" for letter in contestant)
+        if template not in self._templates:
+            self._ask(f"CREATE DATABASE {template} TEMPLATE template0")
+            install(self._url(template))
+            self._templates.add(template)
+        name = f"bench_{next(self._numbers)}"
+        self._ask(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url(name)
+
+    def drop(self, url: str) -> None:
+        """Drop it."""
+        self._ask(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
+
+    def calm(self) -> None:
+        """Do a checkpoint."""
+        self._ask("CHECKPOINT")
+
+    def transactions(self, url: str) -> int | None:
+        """Ask the statistics."""
+        text = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = $1"
+        return int(self._ask(text, url.rpartition("/")[2])[0][0])
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.stop()
+
+    def _url(self, name: str) -> str:
+        return f"postgresql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
+
+    def _ask(self, text: str, *values: object) -> Any:
+        from tests.servers.postgresql import administer
+
+        return administer(self._address, lambda connection: connection.fetch(text, *values))
+
+
+class MariaDB:
+    """A server; a contestant makes its tables when it opens a fresh database."""
+
+    def __init__(self) -> None:
+        from tests.servers.mariadb import ask, start_mariadb
+
+        self._ask = ask
+        self._server: OwnedServer
+        self._address: URL
+        self._server, self._address = start_mariadb(*MARIADB)
+        self._numbers = itertools.count(1)
+        version = ask(self._address, "SELECT VERSION()")[0][0]
+        self.about = f"{version}; {' '.join(MARIADB)}"
+
+    def fresh(self, contestant: str, install: Install) -> str:
+        """Create a database."""
+        name = f"bench_{next(self._numbers)}"
+        self._ask(self._address, f"CREATE DATABASE {name}")
+        url = f"mysql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
+        install(url)
+        return url
+
+    def drop(self, url: str) -> None:
+        """Drop it."""
+        self._ask(self._address, f"DROP DATABASE {url.rpartition('/')[2]}")
+
+    def calm(self) -> None:
+        """Leave it to the server, which writes back all the time."""
+
+    def transactions(self, url: str) -> int | None:
+        """Return the number of statements in all databases: an upper bound."""
+        return int(self._ask(self._address, "SHOW GLOBAL STATUS LIKE 'Questions'")[0][1])
+
+    def stop(self) -> None:
+        """Stop the server."""
+        self._server.stop()
+
+
+class SQLite:
+    """A folder; a fresh database is a new file."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kapusta-bench-")
+        self._numbers = itertools.count(1)
+        self.about = f"SQLite {sqlite3.sqlite_version}, a file"
+
+    def fresh(self, contestant: str, install: Install) -> str:
+        """Name a file."""
+        url = f"sqlite:///{self._folder.name}/{next(self._numbers)}.db"
+        install(url)
+        return url
+
+    def drop(self, url: str) -> None:
+        """Delete the file."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(url.removeprefix("sqlite:///") + suffix).unlink(missing_ok=True)
+
+    def calm(self) -> None:
+        """Nothing is left to be written."""
+
+    def transactions(self, url: str) -> int | None:
+        """SQLite does not count them."""
+        return None
+
+    def stop(self) -> None:
+        """Delete the folder."""
+        self._folder.cleanup()
+
+
+class Memory:
+    """No engine: each contestant keeps its tasks in its own process."""
+
+    about = "each contestant's own process"
+
+    def fresh(self, contestant: str, install: Install) -> str:
+        """Return the only address."""
+        return "memory://"
+
+    def drop(self, url: str) -> None:
+        """Nothing is stored."""
+
+    def calm(self) -> None:
+        """Nothing is left to be written."""
+
+    def transactions(self, url: str) -> int | None:
+        """There are none."""
+        return None
+
+    def stop(self) -> None:
+        """Nothing was started."""
+
+
+START: Final[dict[str, Callable[[], Engine]]] = {
+    "postgresql": PostgreSQL,
+    "sqlite": SQLite,
+    "mariadb": MariaDB,
+    "memory": Memory,
+}
