@@ -64,6 +64,13 @@ def chaos(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Measure Kapusta and its peers side by side; `nox -s bench -- --engine sqlite --quick`."""
+    install(session, *SERVER_TOOLS, "matplotlib")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check style and layout; `nox -s lint -- --fix` mends what can be mended."""
     install(session, "ruff")
@@ -82,7 +89,7 @@ def types(session: nox.Session) -> None:
     sources = [f"packages/{name}/src" for name in DISTRIBUTIONS]
     sources += [str(example.relative_to(ROOT) / "src") for example in EXAMPLES]
     sources += [str(program.relative_to(ROOT)) for program in sorted(ROOT.glob("examples/*.py"))]
-    session.run("mypy", "--strict", *sources, "tests/typing")
+    session.run("mypy", "--strict", *sources, "tests/typing", "benchmarks")
 
 
 @nox.session

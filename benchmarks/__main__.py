@@ -48,7 +48,9 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument("--workload", choices=KEYS, action="append", help="only this one; may be repeated")
     parser.add_argument("--contestant", choices=names, action="append", help="only this one; may be repeated")
     parser.add_argument("--rounds", type=int, default=None, help="of which the median is taken; 3 by default")
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, one round: to see that all of it works")
+    parser.add_argument(
+        "--quick", action="store_true", help="tiny sizes, one round: to see that all of it works"
+    )
     parser.add_argument("--json", type=Path, help="write all values to this file")
     parser.add_argument("--from-json", type=Path, help="measure nothing, and report what this file holds")
     parser.add_argument("--write-page", action="store_true", help="renew the page and its plots in docs/")

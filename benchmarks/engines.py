@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
     from tests.servers.owned import OwnedServer
 
-Install = Callable[[str], None]
-"""Makes a contestant's tables in the database at a URL."""
-
 POSTGRESQL: Final = {
     "fsync": "on",
     "synchronous_commit": "on",
@@ -44,14 +41,14 @@ class Engine(Protocol):
 
     about: str
 
-    def fresh(self, contestant: str, install: Install) -> str:
-        """Return the URL of a database in which this contestant has its tables, and nothing else is."""
+    def fresh(self) -> str:
+        """Return the URL of an empty database."""
 
     def drop(self, url: str) -> None:
         """Delete a database that is not needed any more; contestants have disconnected."""
 
-    def calm(self) -> None:
-        """Write out what earlier measurements have left to be written."""
+    def calm(self, url: str) -> None:
+        """Do now what the server would do at some time: write out, and renew the statistics of this database."""
 
     def transactions(self, url: str) -> int | None:
         """Return the number of transactions in this database so far; ``None`` where the engine does not count them."""
@@ -61,7 +58,7 @@ class Engine(Protocol):
 
 
 class PostgreSQL:
-    """A server; a fresh database is a copy of one in which the contestant has made its tables."""
+    """A server of this run's own."""
 
     def __init__(self) -> None:
         from tests.servers.postgresql import start_postgresql
@@ -69,29 +66,24 @@ class PostgreSQL:
         self._server: OwnedServer
         self._address: URL
         self._server, self._address = start_postgresql(**POSTGRESQL)
-        self._templates: set[str] = set()
         self._numbers = itertools.count(1)
         version = self._ask("SHOW server_version")[0][0]
         settings = ", ".join(f"{name}={value}" for name, value in POSTGRESQL.items())
         self.about = f"PostgreSQL {version}; {settings}"
 
-    def fresh(self, contestant: str, install: Install) -> str:
-        """Copy the contestant's database."""
-        template = "template_" + "".join(letter if letter.isalnum() else "_" for letter in contestant)
-        if template not in self._templates:
-            self._ask(f"CREATE DATABASE {template} TEMPLATE template0")
-            install(self._url(template))
-            self._templates.add(template)
+    def fresh(self) -> str:
+        """Create a database."""
         name = f"bench_{next(self._numbers)}"
-        self._ask(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self._url(name)
+        self._ask(f"CREATE DATABASE {name} TEMPLATE template0")
+        return f"postgresql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
 
     def drop(self, url: str) -> None:
         """Drop it."""
         self._ask(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
-    def calm(self) -> None:
-        """Do a checkpoint."""
+    def calm(self, url: str) -> None:
+        """Do what autovacuum and the checkpointer would."""
+        self._ask("VACUUM ANALYZE", database=url.rpartition("/")[2])
         self._ask("CHECKPOINT")
 
     def transactions(self, url: str) -> int | None:
@@ -103,17 +95,15 @@ class PostgreSQL:
         """Stop the server."""
         self._server.stop()
 
-    def _url(self, name: str) -> str:
-        return f"postgresql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
-
-    def _ask(self, text: str, *values: object) -> Any:
+    def _ask(self, text: str, *values: object, database: str = "postgres") -> Any:
         from tests.servers.postgresql import administer
 
-        return administer(self._address, lambda connection: connection.fetch(text, *values))
+        address = self._address.set(database=database)
+        return administer(address, lambda connection: connection.fetch(text, *values))
 
 
 class MariaDB:
-    """A server; a contestant makes its tables when it opens a fresh database."""
+    """A server of this run's own."""
 
     def __init__(self) -> None:
         from tests.servers.mariadb import ask, start_mariadb
@@ -126,19 +116,17 @@ class MariaDB:
         version = ask(self._address, "SELECT VERSION()")[0][0]
         self.about = f"{version}; {' '.join(MARIADB)}"
 
-    def fresh(self, contestant: str, install: Install) -> str:
+    def fresh(self) -> str:
         """Create a database."""
         name = f"bench_{next(self._numbers)}"
         self._ask(self._address, f"CREATE DATABASE {name}")
-        url = f"mysql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
-        install(url)
-        return url
+        return f"mysql://{self._address.username}@{self._address.host}:{self._address.port}/{name}"
 
     def drop(self, url: str) -> None:
         """Drop it."""
         self._ask(self._address, f"DROP DATABASE {url.rpartition('/')[2]}")
 
-    def calm(self) -> None:
+    def calm(self, url: str) -> None:
         """Leave it to the server, which writes back all the time."""
 
     def transactions(self, url: str) -> int | None:
@@ -158,18 +146,16 @@ class SQLite:
         self._numbers = itertools.count(1)
         self.about = f"SQLite {sqlite3.sqlite_version}, a file"
 
-    def fresh(self, contestant: str, install: Install) -> str:
+    def fresh(self) -> str:
         """Name a file."""
-        url = f"sqlite:///{self._folder.name}/{next(self._numbers)}.db"
-        install(url)
-        return url
+        return f"sqlite:///{self._folder.name}/{next(self._numbers)}.db"
 
     def drop(self, url: str) -> None:
         """Delete the file."""
         for suffix in ("", "-wal", "-shm"):
             Path(url.removeprefix("sqlite:///") + suffix).unlink(missing_ok=True)
 
-    def calm(self) -> None:
+    def calm(self, url: str) -> None:
         """Nothing is left to be written."""
 
     def transactions(self, url: str) -> int | None:
@@ -186,14 +172,14 @@ class Memory:
 
     about = "each contestant's own process"
 
-    def fresh(self, contestant: str, install: Install) -> str:
+    def fresh(self) -> str:
         """Return the only address."""
         return "memory://"
 
     def drop(self, url: str) -> None:
         """Nothing is stored."""
 
-    def calm(self) -> None:
+    def calm(self, url: str) -> None:
         """Nothing is left to be written."""
 
     def transactions(self, url: str) -> int | None:

@@ -8,6 +8,7 @@ from typing import Final, Literal
 ENGINES: Final = ("postgresql", "sqlite", "mariadb", "memory")
 
 KAPUSTA: Final = "kapusta"
+SLOTS: Final = 100
 ALL: Final = frozenset({"launch", "drain"})
 WORKS: Final = ALL | {"pick-up"}
 
@@ -22,6 +23,7 @@ class Entry:
         requirements: its file in `benchmarks/requirements`, without the suffix.
         can: the workloads that it takes part in.
         loop: the event loop that it runs on.
+        slots: bodies that its worker may run at once.
         role: a peer is compared with Kapusta; a floor shows what the driver alone can do; a variant is only shown.
         oldest: the oldest version of Python that it runs on.
         imports: the module that its users import; none for a floor.
@@ -34,6 +36,7 @@ class Entry:
     requirements: str
     can: frozenset[str]
     loop: Literal["asyncio", "uvloop"] = "asyncio"
+    slots: int = SLOTS
     role: Literal["kapusta", "peer", "floor", "variant"] = "peer"
     oldest: tuple[int, int] = (3, 11)
     imports: str = ""
@@ -138,9 +141,28 @@ ENTRIES: Final = (
         requirements="huey",
         can=WORKS | {"pick-up between", "idle"},
         imports="huey",
-        remark="Its default durability: WAL with SQLite's own `synchronous`, which is `FULL` unless SQLite was built"
-        " otherwise. A task leaves the queue when it starts: a worker that is killed loses it. No call launches more"
-        " than one. Worker threads poll every 0.1 to 10 seconds.",
+        remark="Its default durability is SQLite's own: `FULL`, unless SQLite was built otherwise. A task leaves the queue"
+        " when it starts: a worker that is killed loses it. No call launches more than one. Its threads poll, at most"
+        " every ten seconds.",
+    ),
+    Entry(
+        name="huey, no fsync",
+        engine="sqlite",
+        program="huey_without_fsync",
+        requirements="huey",
+        can=ALL,
+        role="variant",
+        remark="With `fsync=False`: a machine that loses power may lose tasks that were launched, or the file.",
+    ),
+    Entry(
+        name="huey, 1 thread",
+        engine="sqlite",
+        program="huey",
+        requirements="huey",
+        can=frozenset({"drain"}),
+        slots=1,
+        role="variant",
+        remark="Bodies that do nothing are run fastest by a single thread, and those that wait, one at a time.",
     ),
     Entry(
         name="sqlite3",

@@ -50,6 +50,10 @@ class Player:
     ) -> None:
         self.end()
 
+    def open(self, url: str, *, names: int = 0) -> None:
+        """Connect the contestant to a database."""
+        self.ask("open", url=url, slots=self.entry.slots, names=names)
+
     def ask(self, do: str, **words: Any) -> dict[str, Any]:
         """Give a command, and return the reply.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from benchmarks.entries import ENGINES, KAPUSTA
-from benchmarks.goals import GOALS, Goal
+from benchmarks.goals import GOALS, TIMES, Goal
 from benchmarks.results import MEASURES, Measure, Results, entries_of
 
 TITLES: Final = {"postgresql": "PostgreSQL", "sqlite": "SQLite", "mariadb": "MariaDB", "memory": "Memory"}
@@ -13,11 +13,8 @@ TITLES: Final = {"postgresql": "PostgreSQL", "sqlite": "SQLite", "mariadb": "Mar
 
 def tables(results: Results, *, heading: str = "##") -> str:
     """Return one table for each engine that was measured."""
-    parts = []
-    for engine in ENGINES:
-        if rows := _rows(results, engine):
-            parts.append(f"{heading} {TITLES[engine]}\n\n{rows}")
-    return "\n\n".join(parts)
+    found = [(engine, _rows(results, engine)) for engine in ENGINES]
+    return "\n\n".join(f"{heading} {TITLES[engine]}\n\n{rows}" for engine, rows in found if rows)
 
 
 def goals(results: Results) -> str:
@@ -26,7 +23,7 @@ def goals(results: Results) -> str:
     for goal in GOALS:
         value, met = goal.of(results), goal.met(results)
         said = {True: "yes", False: "no", None: "not measured"}[met]
-        shown = "–" if value is None else _quantity(goal, value)
+        shown = "-" if value is None else _quantity(goal, value)
         limit = f"{goal.sense} {_quantity(goal, goal.limit)}"
         lines.append(f"| {TITLES[goal.engine]}: {goal.text} | {limit} | {shown} | {said} |")
     return "\n".join(lines)
@@ -41,7 +38,7 @@ def _rows(results: Results, engine: str) -> str:
     lines = []
     for measure in MEASURES:
         cells = [_cell(results, engine, measure, contestant) for contestant in contestants]
-        if any(cell != "–" for cell in cells):
+        if any(cell != "-" for cell in cells):
             lines.append(f"| {measure.name}, {measure.unit} | " + " | ".join(cells) + " |")
     if not lines:
         return ""
@@ -53,7 +50,7 @@ def _cell(results: Results, engine: str, measure: Measure, contestant: str) -> s
     """Return the median, and for others than Kapusta its multiple of Kapusta's."""
     value = results.median(engine, measure.name, contestant)
     if value is None:
-        return "–"
+        return "-"
     ours = results.median(engine, measure.name)
     if contestant == KAPUSTA or not ours:
         return _number(value)
@@ -61,7 +58,7 @@ def _cell(results: Results, engine: str, measure: Measure, contestant: str) -> s
 
 
 def _quantity(goal: Goal, value: float) -> str:
-    return f"{value:.2f} ×" if goal.unit == "×" else f"{_number(value)} {goal.unit}"
+    return f"{value:.2f} {TIMES}" if goal.unit == TIMES else f"{_number(value)} {goal.unit}"
 
 
 def _number(value: float) -> str:

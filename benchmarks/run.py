@@ -7,18 +7,18 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 from benchmarks import environments
 from benchmarks.engines import START, Engine
-from benchmarks.entries import KAPUSTA, Entry
+from benchmarks.entries import SLOTS, Entry
 from benchmarks.player import ROOT, ContestantError, Player
 from benchmarks.results import Results
-from benchmarks.workloads import SLOTS, WORKLOADS, Arena, Sizes, Workload, drain_on
+from benchmarks.workloads import WORKLOADS, Arena, Sizes, Workload, drain_on
 
 SETTLING = 5.0
 """Seconds after its start in which a worker is not counted as idle yet."""
@@ -110,10 +110,10 @@ def _loaded(plan: Plan, entry: Entry, engine: Engine, results: Results) -> None:
     with arena.database() as loaded:
         begun = time.monotonic()
         with arena.player() as player:
-            player.ask("open", url=loaded, slots=SLOTS, names=0)
+            player.open(loaded)
             player.ask("burden", finished=sizes.finished, future=sizes.future, unknown=sizes.unknown)
             player.ask("close")
-        engine.calm()
+        engine.calm(loaded)
         _say(f"loaded   {entry.engine:10}  filled in {time.monotonic() - begun:.1f} s")
         for _ in range(plan.rounds):
             with arena.database() as empty:
@@ -134,7 +134,7 @@ def _idle(plan: Plan, engines: list[str], results: Results) -> None:
                 arena = Arena(entry, engine, plan.pythons[entry.requirements], plan.sizes, {})
                 url = stack.enter_context(arena.database())
                 player = stack.enter_context(arena.player())
-                player.ask("open", url=url, slots=SLOTS, names=0)
+                player.open(url)
                 player.ask("work")
                 workers.append((entry, engine, url, player))
         time.sleep(min(SETTLING, length))
@@ -181,7 +181,9 @@ def _machine() -> dict[str, Any]:
     model = platform.processor() or platform.machine()
     cpus = Path("/proc/cpuinfo")
     if cpus.exists():
-        names = [line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if "model name" in line]
+        names = [
+            line.partition(":")[2].strip() for line in cpus.read_text().splitlines() if "model name" in line
+        ]
         model = names[0] if names else model
     return {
         "processor": model,

@@ -13,7 +13,6 @@ from benchmarks.engines import Engine
 from benchmarks.entries import Entry
 from benchmarks.player import ContestantError, Player
 
-SLOTS: Final = 100
 LOOK: Final = 0.02
 """Seconds between two questions whether all bodies have ended. The end itself is told by the contestant's clock."""
 PATIENCE: Final = 240.0
@@ -86,28 +85,23 @@ class Arena:
     @contextmanager
     def database(self) -> Iterator[str]:
         """Provide a fresh database for the block."""
-        url = self._engine.fresh(self._entry.name, self._install)
+        url = self._engine.fresh()
         try:
             yield url
         finally:
             self._engine.drop(url)
 
     @contextmanager
-    def opened(self, *, names: int = 0) -> Iterator[Player]:
-        """Provide a contestant that is connected to a fresh database."""
+    def opened(self, *, names: int = 0) -> Iterator[tuple[Player, str]]:
+        """Provide a contestant that is connected to a fresh database, and the database."""
         with self.database() as url, self.player() as player:
-            player.ask("open", url=url, slots=SLOTS, names=names)
-            yield player
+            player.open(url, names=names)
+            yield player, url
             player.ask("close")
 
-    def calm(self) -> None:
+    def calm(self, url: str) -> None:
         """See `Engine.calm`."""
-        self._engine.calm()
-
-    def _install(self, url: str) -> None:
-        with self.player() as player:
-            player.ask("open", url=url, slots=SLOTS, names=0)
-            player.ask("close")
+        self._engine.calm(url)
 
 
 Measured = dict[str, float]
@@ -116,60 +110,60 @@ Run = Callable[[Arena], Measured]
 
 def launch_one(arena: Arena) -> Measured:
     """Launch one task after another, on a connection that has been used."""
-    with arena.opened() as player:
+    with arena.opened() as (player, url):
         player.ask("launch", count=arena.sizes.one // 10)
-        arena.calm()
+        arena.calm(url)
         seconds = player.ask("launch", count=arena.sizes.one)["seconds"]
     return {"launch one": arena.sizes.one / seconds}
 
 
 def launch_many(arena: Arena) -> Measured:
     """Launch many tasks, up to 1,000 by each call."""
-    with arena.opened() as player:
+    with arena.opened() as (player, url):
         player.ask("launch_many", count=arena.sizes.many // 10)
-        arena.calm()
+        arena.calm(url)
         seconds = player.ask("launch_many", count=arena.sizes.many)["seconds"]
     return {"launch many": arena.sizes.many / seconds}
 
 
 def drain_small(arena: Arena) -> Measured:
     """Start a worker on a queue of waiting tasks; the time ends when the last body has."""
-    with arena.opened() as player:
-        return {"drain 5,000": _drain(arena, player, arena.sizes.small)}
+    with arena.opened() as (player, url):
+        return {"drain 5,000": _drain(arena, player, url, arena.sizes.small)}
 
 
 def drain_large(arena: Arena) -> Measured:
     """Do the same with a longer queue, if the contestant is fast enough for it to end soon."""
     if min(arena.known.get("drain 5,000", [0.0])) < arena.sizes.fast:
         return {}
-    with arena.opened() as player:
-        return {"drain 20,000": _drain(arena, player, arena.sizes.large)}
+    with arena.opened() as (player, url):
+        return {"drain 20,000": _drain(arena, player, url, arena.sizes.large)}
 
 
 def names(arena: Arena) -> Measured:
     """Drain tasks of one name, and the same number of many names, which arrived in turns."""
     found = {}
     for said, number in zip(FULL.names, arena.sizes.names, strict=True):
-        with arena.opened(names=number) as player:
-            found[f"names: {said:,}"] = _drain(arena, player, arena.sizes.named, names=number)
+        with arena.opened(names=number) as (player, url):
+            found[f"names: {said:,}"] = _drain(arena, player, url, arena.sizes.named, names=number)
     return found
 
 
 def in_threads(arena: Arena) -> Measured:
     """Drain tasks that run in threads."""
-    with arena.opened() as player:
-        return {"thread": _drain(arena, player, arena.sizes.threads, kind="thread")}
+    with arena.opened() as (player, url):
+        return {"thread": _drain(arena, player, url, arena.sizes.threads, kind="thread")}
 
 
 def in_processes(arena: Arena) -> Measured:
     """Drain tasks that run in child processes, each of which appends a byte to a file."""
-    with arena.opened() as player:
-        return {"process": _drain(arena, player, arena.sizes.processes, kind="process")}
+    with arena.opened() as (player, url):
+        return {"process": _drain(arena, player, url, arena.sizes.processes, kind="process")}
 
 
 def pick_up(arena: Arena) -> Measured:
     """Launch tasks one at a time in the process of an idle worker: from before the launch to the start of the body."""
-    with arena.opened() as player:
+    with arena.opened() as (player, _):
         player.ask("work")
         return _times("pick-up", arena, player, player)
 
@@ -178,7 +172,7 @@ def pick_up_between(arena: Arena) -> Measured:
     """Do the same with the worker in another process."""
     with arena.database() as url, arena.player() as launcher, arena.player() as worker:
         for player in (launcher, worker):
-            player.ask("open", url=url, slots=SLOTS, names=0)
+            player.open(url)
         worker.ask("work")
         found = _times("pick-up between", arena, launcher, worker)
         for player in (launcher, worker):
@@ -194,8 +188,10 @@ def workers(arena: Arena) -> Measured:
             players = [arena.player() for _ in range(number)]
             try:
                 for player in players:
-                    player.ask("open", url=url, slots=SLOTS, names=0)
-                found[f"workers: {number}"] = _drain_together(arena, players, arena.sizes.burning, "burn")
+                    player.open(url)
+                found[f"workers: {number}"] = _drain_together(
+                    arena, players, url, arena.sizes.burning, "burn"
+                )
                 for player in players:
                     player.ask("close")
             finally:
@@ -235,21 +231,23 @@ WORKLOADS: Final = (
 def drain_on(arena: Arena, url: str) -> float:
     """Return the tasks a second of a small drain in a database that is there already."""
     with arena.player() as player:
-        player.ask("open", url=url, slots=SLOTS, names=0)
-        rate = _drain(arena, player, arena.sizes.small)
+        player.open(url)
+        rate = _drain(arena, player, url, arena.sizes.small)
         player.ask("close")
     return rate
 
 
-def _drain(arena: Arena, player: Player, count: int, *, kind: str = "noop", names: int = 0) -> float:
+def _drain(
+    arena: Arena, player: Player, url: str, count: int, *, kind: str = "noop", names: int = 0
+) -> float:
     player.ask("launch_many", count=count, kind=kind, names=names)
-    arena.calm()
+    arena.calm(url)
     return _run_all([player], count)
 
 
-def _drain_together(arena: Arena, players: list[Player], count: int, kind: str) -> float:
+def _drain_together(arena: Arena, players: list[Player], url: str, count: int, kind: str) -> float:
     players[0].ask("launch_many", count=count, kind=kind)
-    arena.calm()
+    arena.calm(url)
     return _run_all(players, count)
 
 
@@ -257,7 +255,7 @@ def _run_all(players: list[Player], count: int) -> float:
     """Start a worker in each process, wait for all bodies, and return the tasks a second."""
     for player in players:
         player.tell("work")
-    start = min(player.hear()["at"] for player in players)
+    start: float = min(player.hear()["at"] for player in players)
     deadline = time.monotonic() + PATIENCE
     while True:
         ran = [player.ask("ran") for player in players]
@@ -265,13 +263,17 @@ def _run_all(players: list[Player], count: int) -> float:
             break
         if time.monotonic() > deadline:
             entry = players[0].entry
-            raise ContestantError(f"{entry.name} on {entry.engine} ran {ran} of {count} tasks in {PATIENCE} s")
+            raise ContestantError(
+                f"{entry.name} on {entry.engine} ran {ran} of {count} tasks in {PATIENCE} s"
+            )
         time.sleep(LOOK)
-    end = max(each["last"] for each in ran)
+    end: float = max(each["last"] for each in ran)
     for player in players:
         left = player.ask("rest")["unfinished"]
         if left and player is players[-1]:
-            raise ContestantError(f"{player.entry.name} on {player.entry.engine} left {left} tasks unfinished")
+            raise ContestantError(
+                f"{player.entry.name} on {player.entry.engine} left {left} tasks unfinished"
+            )
     return count / (end - start)
 
 
@@ -290,9 +292,11 @@ def _wait_for_marks(worker: Player, count: int) -> list[tuple[int, float]]:
     deadline = time.monotonic() + PATIENCE
     while len(marks := worker.ask("marks")["marks"]) < count:
         if time.monotonic() > deadline:
-            raise ContestantError(f"{worker.entry.name} started {len(marks)} of {count} tasks in {PATIENCE} s")
+            raise ContestantError(
+                f"{worker.entry.name} started {len(marks)} of {count} tasks in {PATIENCE} s"
+            )
         time.sleep(LOOK)
-    return marks
+    return list(marks)
 
 
 def _quantile(times: list[float], part: float) -> float:

@@ -41,8 +41,7 @@ async def fill(task: Task[..., Any], url: str, *, finished: int, future: int, un
     }
     engine = create_async_engine(url)
     try:
-        async with engine.connect() as connection:
-            await connection.execution_options(isolation_level="AUTOCOMMIT")
+        async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
             await connection.execute(text(_FINISH), {"id": originals["finished"]})
             first = 1
             for kind, count in {"finished": finished, "future": future, "unknown": unknown}.items():

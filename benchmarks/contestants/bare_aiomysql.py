@@ -21,8 +21,8 @@ LAUNCH = "INSERT INTO task (payload) VALUES (%s)"
 LOOK = """
 SELECT id, name, payload FROM task WHERE status = 0 AND eta <= NOW(6) ORDER BY eta, id LIMIT %s FOR UPDATE SKIP LOCKED
 """
-CLAIM = "UPDATE task SET status = 1, worker = 'floor' WHERE id IN %s"
-SETTLE = "UPDATE task SET status = 2 WHERE id IN %s AND status = 1"
+CLAIM = "UPDATE task SET status = 1, worker = 'floor' WHERE id IN ({})"
+SETTLE = "UPDATE task SET status = 2 WHERE id IN ({}) AND status = 1"
 
 BODIES = Bodies()
 
@@ -56,6 +56,9 @@ class Contestant:
             await cursor.execute(text, values or None)
             return await cursor.fetchall()
 
+    async def _do_to(self, ids: list[int], text: str) -> None:
+        await self._do(text.format(", ".join(["%s"] * len(ids))), *ids)
+
     async def launch(self) -> None:
         """Insert a row."""
         await self._do(LAUNCH, "{}")
@@ -70,20 +73,21 @@ class Contestant:
             async with self._connection.cursor() as cursor:
                 await cursor.executemany(LAUNCH, [("{}",)] * min(BATCH, count - start))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Run until nothing is left."""
         self._worker = asyncio.create_task(self._drain())
+        return self._worker
 
     async def _drain(self) -> None:
         while ids := await self._claim():
             await asyncio.gather(*(noop() for _ in ids))
-            await self._do(SETTLE, ids)
+            await self._do_to(ids, SETTLE)
 
     async def _claim(self) -> list[int]:
         await self._connection.begin()
         ids = [row[0] for row in await self._do(LOOK, self._slots)]
         if ids:
-            await self._do(CLAIM, ids)
+            await self._do_to(ids, CLAIM)
         await self._connection.commit()
         return ids
 

@@ -61,9 +61,10 @@ class Contestant:
         for start in range(0, count, BATCH):
             await self._connection.execute(LAUNCH_MANY, [b"{}"] * min(BATCH, count - start))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Run until nothing is left."""
         self._worker = asyncio.create_task(self._drain())
+        return self._worker
 
     async def _drain(self) -> None:
         assert self._connection is not None

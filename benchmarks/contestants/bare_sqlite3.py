@@ -67,9 +67,10 @@ class Contestant:
             self._open.executemany(LAUNCH, [(time.time(), b"{}")] * min(BATCH, count - start))
             self._open.execute("COMMIT")
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Run until nothing is left."""
         self._worker = asyncio.create_task(self._drain())
+        return self._worker
 
     async def _drain(self) -> None:
         while rows := self._open.execute(CLAIM, (time.time(), self._slots)).fetchall():

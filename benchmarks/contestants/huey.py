@@ -20,9 +20,10 @@ class InThisProcess(Consumer):  # type: ignore[misc]  # it has no annotations
 
 
 class Contestant:
-    """The default options, in particular of durability, but for the number of worker threads and no stored results."""
+    """The default options, but for the number of worker threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, fsync: bool | None = None) -> None:
+        self._fsync = fsync
         self._huey: Any = None
         self._tasks: dict[str, Any] = {}
         self._consumer: Any = None
@@ -31,7 +32,7 @@ class Contestant:
     async def open(self, url: str, slots: int, names: int) -> None:
         """Open the file."""
         self._slots = slots
-        self._huey = SqliteHuey(filename=url.removeprefix("sqlite:///"))
+        self._huey = SqliteHuey(filename=url.removeprefix("sqlite:///"), fsync=self._fsync)
         bodies = {"noop": BODIES.noop, "mark": BODIES.mark, "burn": BODIES.burn}
         self._tasks = {name: self._huey.task(name=name)(_plain(body)) for name, body in bodies.items()}
 
@@ -48,10 +49,11 @@ class Contestant:
         for _ in range(count):
             self._tasks[kind]()
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Start the threads of a consumer."""
         self._consumer = InThisProcess(self._huey, workers=self._slots)
         self._consumer.start()
+        return None
 
     async def stop_worker(self) -> None:
         """Stop the consumer, and wait for its threads."""

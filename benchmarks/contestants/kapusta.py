@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import tempfile
 from pathlib import Path
@@ -96,10 +97,11 @@ class Contestant:
         for start in range(0, count, BATCH):
             await self._tasks[kind].launch_many([call] * min(BATCH, count - start))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Start what ``startup()`` starts on an open store."""
         assert self._kapusta is not None
         self._kapusta.create_listening_task()
+        return None
 
     async def stop_worker(self) -> None:
         """Shut down, and open the store again for the last question."""

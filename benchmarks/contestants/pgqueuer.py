@@ -80,10 +80,11 @@ class Contestant:
             part = entrypoints[start : start + BATCH]
             await self._producer.enqueue(part, [None] * len(part), [0] * len(part))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Run the queue and its scheduler, as `pgq run` does."""
         assert self._queue is not None
         self._worker = asyncio.create_task(self._queue.run(batch_size=self._slots))
+        return self._worker
 
     async def stop_worker(self) -> None:
         """Shut down, which flushes what is buffered."""

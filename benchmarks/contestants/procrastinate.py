@@ -63,11 +63,12 @@ class Contestant:
         for start in range(0, count, BATCH):
             await self._tasks[kind].batch_defer_async(*({} for _ in range(min(BATCH, count - start))))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Run a worker, which also listens for notifications."""
         self._worker = asyncio.create_task(
             self._app.run_worker_async(concurrency=self._slots, install_signal_handlers=False)
         )
+        return self._worker
 
     async def stop_worker(self) -> None:
         """Cancel the worker, which finishes what it has begun."""

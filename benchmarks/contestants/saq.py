@@ -62,16 +62,18 @@ class Contestant:
 
         await asyncio.gather(*(one_by_one() for _ in range(AT_ONCE)))
 
-    async def start_worker(self) -> None:
+    async def start_worker(self) -> asyncio.Task[None] | None:
         """Start a worker."""
         self._worker = Worker(self._queue, functions=[noop, mark, burn], concurrency=self._slots)
         self._running = asyncio.create_task(self._worker.start())
+        return self._running
 
     async def stop_worker(self) -> None:
         """Stop the worker."""
         assert self._running is not None
-        while len(BODIES.ends) and await self.unfinished():
-            await asyncio.sleep(0.05)  # a body that has ended is given no time to be recorded by `stop()`
+        # `stop()` gives a body that has ended no time to be recorded, and nothing tells when it has been.
+        while await self.unfinished():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         await self._worker.stop()
         await self._running
 

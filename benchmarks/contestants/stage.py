@@ -42,8 +42,11 @@ class Contestant(Protocol):
     async def launch_many(self, kind: str, count: int, names: int) -> None:
         """Launch *count* tasks in calls of up to `BATCH`; with *names*, spread evenly over that many names."""
 
-    async def start_worker(self) -> None:
-        """Start a worker, as the contestant's manual does, and return without waiting for it to be ready."""
+    async def start_worker(self) -> asyncio.Task[None] | None:
+        """Start a worker, as the contestant's manual does, and return without waiting for it to be ready.
+
+        Return the asyncio task that it runs in, if there is one: then its failure is noticed.
+        """
 
     async def stop_worker(self) -> None:
         """Stop the worker, and return when all outcomes are stored."""
@@ -97,6 +100,7 @@ class Stage:
 
     def __init__(self, contestant: Contestant, bodies: Bodies) -> None:
         self._contestant, self._bodies = contestant, bodies
+        self._worker: asyncio.Task[None] | None = None
 
     async def open(self, url: str, slots: int, names: int) -> dict[str, Any]:
         """Connect, with an empty record."""
@@ -130,11 +134,13 @@ class Stage:
     async def work(self) -> dict[str, Any]:
         """Start a worker."""
         start = time.monotonic()
-        await self._contestant.start_worker()
+        self._worker = await self._contestant.start_worker()
         return {"at": start}
 
     async def ran(self) -> dict[str, Any]:
         """Return the number of bodies that have ended, and when the last one did."""
+        if self._worker is not None and self._worker.done():
+            self._worker.result()  # raises what has ended it
         ends = self._bodies.ends
         return {"ran": self._bodies.ran(), "last": max(ends) if ends else time.monotonic()}
 
