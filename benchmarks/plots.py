@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
+import matplotlib.ticker
 from matplotlib.figure import Figure
 
 from benchmarks.entries import ENGINES, KAPUSTA, Entry
@@ -111,7 +112,9 @@ def _latencies(results: Results) -> Figure | None:
         axes.set_xscale("log")
         axes.set_xlabel("ms from launch to start: dot p50, tick p99")
         axes.set_title(f"PostgreSQL: pick-up {titles[what]}", loc="left", size=9)
+        axes.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
         axes.grid(axis="x", color="#eceff2")
         axes.set_axisbelow(True)
     return figure
@@ -137,12 +140,12 @@ def _scaling(results: Results) -> Figure | None:
             drawn = True
         axes.set_xticks(range(len(measures)), [measure.partition(": ")[2] for measure in measures])
         axes.set_xlim(-0.3, len(measures) - 0.7)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max([1.0, *(value for line in axes.lines for value in line.get_ydata())]))
         axes.set_title(f"Kapusta, drain by {title}", loc="left", size=9)
         axes.set_ylabel("multiple of the first")
         axes.grid(axis="y", color="#eceff2")
         if axes.lines:
-            axes.legend(frameon=False, fontsize=7)
+            axes.legend(frameon=False, fontsize=7, loc="lower left")
     return figure if drawn else None
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 from urllib.parse import urlsplit
 
-import aiomysql
+import aiomysql  # type: ignore[import-untyped]  # it has no annotations
 
 from benchmarks.contestants.stage import BATCH, Bodies, perform
 
