@@ -133,6 +133,16 @@ ENTRIES: Final = (
         loop="uvloop",
         role="variant",
     ),
+    Entry(
+        name="pgqueuer, capped",
+        engine="postgresql",
+        program="pgqueuer_capped",
+        requirements="pgqueuer",
+        can=frozenset({"drain"}),
+        role="variant",
+        remark="With `max_concurrent_tasks=100`, as many bodies at once as the others have, and batches of 50, the largest"
+        " that it allows then.",
+    ),
     _kapusta("sqlite"),
     Entry(
         name="huey",

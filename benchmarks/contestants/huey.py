@@ -22,7 +22,7 @@ class InThisProcess(Consumer):  # type: ignore[misc]  # it has no annotations
 class Contestant:
     """The default options, but for the number of worker threads."""
 
-    def __init__(self, fsync: bool | None = None) -> None:
+    def __init__(self, *, fsync: bool | None = None) -> None:
         self._fsync = fsync
         self._huey: Any = None
         self._tasks: dict[str, Any] = {}

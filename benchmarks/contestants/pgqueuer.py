@@ -35,11 +35,12 @@ class Contestant:
     """As its guide to performance advises.
 
     The queue manager has one connection of its own and the producer another, the tables have the recommended settings of
-    autovacuum, and batches are as large as the number of slots. There is no cap on concurrent tasks: with one, the claim
-    is a slower statement, and a batch may be half as large at most.
+    autovacuum, and batches are as large as the number of slots. Unless *capped*, nothing limits concurrent tasks: with a
+    cap, the claim is a slower statement, and a batch may be half as large at most.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, capped: bool = False) -> None:
+        self._capped = capped
         self._connections: list[asyncpg.Connection] = []
         self._queue: PgQueuer | None = None
         self._producer: Any = None
@@ -83,7 +84,12 @@ class Contestant:
     async def start_worker(self) -> asyncio.Task[None] | None:
         """Run the queue and its scheduler, as `pgq run` does."""
         assert self._queue is not None
-        self._worker = asyncio.create_task(self._queue.run(batch_size=self._slots))
+        limits = (
+            {"batch_size": self._slots // 2, "max_concurrent_tasks": self._slots}
+            if self._capped
+            else {"batch_size": self._slots}
+        )
+        self._worker = asyncio.create_task(self._queue.run(**limits))
         return self._worker
 
     async def stop_worker(self) -> None:
