@@ -6,6 +6,7 @@ import json
 import subprocess
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -90,9 +91,11 @@ class Player:
 
     def end(self) -> None:
         """End the process, and return when it is gone."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # a command that the process did not live to read
+            self._process.stdin.close()
+        self._process.stdout.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
