@@ -69,7 +69,7 @@ class PostgreSQL:
         self._numbers = itertools.count(1)
         version = self._ask("SHOW server_version")[0][0]
         settings = ", ".join(f"{name}={value}" for name, value in POSTGRESQL.items())
-        self.about = f"PostgreSQL {version}; {settings}"
+        self.about = f"{version}; {settings}"
 
     def fresh(self) -> str:
         """Create a database."""
@@ -144,7 +144,7 @@ class SQLite:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="kapusta-bench-")
         self._numbers = itertools.count(1)
-        self.about = f"SQLite {sqlite3.sqlite_version}, a file"
+        self.about = f"{sqlite3.sqlite_version}, a file"
 
     def fresh(self) -> str:
         """Name a file."""

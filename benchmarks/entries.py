@@ -43,6 +43,15 @@ class Entry:
     remark: str = ""
 
 
+_KAPUSTA: Final = "Finished tasks stay with their results. A lease for each run, fenced writes, every outcome stored before its slot is free again."
+_LASTS: Final = {
+    "postgresql": "",
+    "mariadb": "",
+    "sqlite": " `synchronous=FULL`.",
+    "memory": " Nothing outlives the process.",
+}
+
+
 def _kapusta(engine: str, *also: str, between: bool = True) -> Entry:
     can = WORKS | {"names", "thread", "process", "idle", *also}
     return Entry(
@@ -53,8 +62,7 @@ def _kapusta(engine: str, *also: str, between: bool = True) -> Entry:
         can=can | {"pick-up between", "loaded"} if between else can,
         role="kapusta",
         imports="kapusta",
-        remark="Finished tasks stay with their results. A lease per run, fenced writes, every outcome durable before its"
-        " slot is free again." + (" `synchronous=FULL`." if engine == "sqlite" else ""),
+        remark=_KAPUSTA + _LASTS[engine],
     )
 
 
@@ -140,6 +148,7 @@ ENTRIES: Final = (
         requirements="pgqueuer",
         can=frozenset({"drain"}),
         role="variant",
+        imports="pgqueuer",
         remark="With `max_concurrent_tasks=100`, as many bodies at once as the others have, and batches of 50, the largest"
         " that it allows then.",
     ),
@@ -162,6 +171,7 @@ ENTRIES: Final = (
         requirements="huey",
         can=ALL,
         role="variant",
+        imports="huey",
         remark="With `fsync=False`: a machine that loses power may lose tasks that were launched, or the file.",
     ),
     Entry(
@@ -172,6 +182,7 @@ ENTRIES: Final = (
         can=frozenset({"drain"}),
         slots=1,
         role="variant",
+        imports="huey",
         remark="Bodies that do nothing are run fastest by a single thread, and those that wait, one at a time.",
     ),
     Entry(

@@ -132,8 +132,10 @@ GOALS: Final = (
     ),
     _least("memory", "drain of 20,000, to pgqueuer", 1.5, _to("memory", "drain 20,000", "pgqueuer")),
     _least("memory", "launch many, to pgqueuer", 0.5, _to("memory", "launch many", "pgqueuer")),
-    # Kapusta with `synchronous=FULL`; the goals were set by huey without it, which is faster.
-    _least("sqlite", "drain, to huey without fsync", 3.0, _to("sqlite", "drain 5,000", "huey, no fsync")),
+    # With its default settings Huey is as durable as Kapusta. Without fsync it drains faster than bare sqlite3 with it
+    # may, so that only its launches are compared.
+    _least("sqlite", "drain of 5,000, to huey", 3.0, _to("sqlite", "drain 5,000", "huey")),
+    _least("sqlite", "launch many, to huey", 3.0, _to("sqlite", "launch many", "huey")),
     _least(
         "sqlite", "launch many, to huey without fsync", 3.0, _to("sqlite", "launch many", "huey, no fsync")
     ),
