@@ -58,7 +58,12 @@ def _options(words: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--here", action="store_true", help="run contestants in the environment of this command, without pins"
     )
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if options.write_page and (options.engine or options.workload or options.contestant or options.quick):
+        parser.error("--write-page renews the whole page: it needs a whole run, or --from-json of one")
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)  # not found out after twenty minutes
+    return options
 
 
 def _plan(options: argparse.Namespace, results: Results) -> Plan:

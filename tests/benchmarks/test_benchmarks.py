@@ -56,6 +56,18 @@ def test_a_quick_run_measures_what_it_is_told_to(engine: str, tmp_path: Path) ->
     assert {goal["met"] for goal in found["goals"] if goal["engine"] == "postgresql"} == {None}
 
 
+def test_a_part_of_a_run_does_not_renew_the_page() -> None:
+    """The page would lose the figures of everything that was not measured."""
+    words = ["--write-page", "--engine", "memory"]
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert ran.returncode == 2
+    assert "needs a whole run" in ran.stderr
+
+
 def test_a_command_that_fails_is_reported_with_its_traceback() -> None:
     """A contestant that failed silently would be left out of a table, or have the figure of half its work."""
     with Player(KAPUSTA, Path(sys.executable)) as player, pytest.raises(ContestantError) as caught:
