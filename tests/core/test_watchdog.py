@@ -242,6 +242,7 @@ async def test_a_body_that_ended_with_its_lease_is_said_to_have_lost_it(
     """The reason would speak of SIGKILL and of too little memory, and people would look there."""
     executor = ProcessExecutor(clock, None, 1000, 1, None, watchdog)
     attempt = Attempt(
+        number=1,
         task_id=1,
         name="nap",
         function=falls.nap,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
+import io
 import logging
 import re
 import time
@@ -77,8 +78,13 @@ class Luggage:
 async def test_nothing_of_a_body_is_kept_after_its_end(
     mode: str, in_memory: OpenStore, make_kapusta: MakeKapusta
 ) -> None:
-    """A failure is stored as text: no traceback keeps the frames of the body, and all that they hold."""
-    kapusta = make_kapusta(in_memory())
+    """A failure is stored as text: no traceback keeps the frames of the body, and all that they hold.
+
+    A handler that keeps records keeps their exceptions; this one formats them, as most do.
+    """
+    logger, said = logging.Logger("the application's"), io.StringIO()  # noqa: LOG001 - one that nobody else has
+    logger.addHandler(logging.StreamHandler(said))
+    kapusta = make_kapusta(in_memory(), logger=logger)
     carried: list[weakref.ref[Luggage]] = []
 
     def carry() -> None:
@@ -95,6 +101,7 @@ async def test_nothing_of_a_body_is_kept_after_its_end(
 
     gc.collect()
 
+    assert said.getvalue().count("RuntimeError: too heavy") >= 3
     assert [luggage() for luggage in carried] == [None] * 3
 
 

@@ -160,7 +160,7 @@ async def test_a_machine_that_slept_past_its_lease_stops_what_it_ran(
     await asyncio.wait_for(stopped.wait(), 8)
 
     await reaches(handle, TaskStatus.held)
-    assert f"Task {int(handle)}: its lease could not be renewed in time" in caplog.text
+    assert f"Task {int(handle)} 'work': its lease could not be renewed in time" in caplog.text
 
 
 async def test_a_machine_that_slept_between_claim_and_start_begins_nothing(

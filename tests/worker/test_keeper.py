@@ -51,6 +51,6 @@ async def test_a_body_is_stopped_before_its_lease_ends_however_long_the_last_ans
     assert len(stopped) == 1
     assert stopped[0] <= lease_end
     said = [record for record in caplog.records if "its lease could not be renewed in time" in record.message]
-    assert [record.levelname for record in said] == ["ERROR"]
-    assert f"Task {int(handle)}:" in said[0].message
+    assert [record.levelname for record in said] == ["WARNING"]
+    assert f"Task {int(handle)} '" in said[0].message
     assert said[0].task_id == int(handle)  # type: ignore[attr-defined]  # what `extra` adds

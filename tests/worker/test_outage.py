@@ -380,6 +380,9 @@ async def test_a_row_that_the_store_cannot_take_harms_no_other(
     statuses = [await handle.status() for handle in handles]
     assert statuses[4] is TaskStatus.started
     assert {*statuses[:4], *statuses[5:]} == {TaskStatus.success}
-    assert f"The outcome of task {int(handles[4])} cannot be stored" in caplog.text
+    (record,) = [each for each in caplog.records if vars(each).get("event") == "task_unstorable"]
+    assert vars(record)["task_id"] == handles[4]
+    assert "this row is too much for me" in record.getMessage()
+    assert record.exc_info
     await clock.advance(minutes=10)
     assert await handles[4].status() is TaskStatus.held

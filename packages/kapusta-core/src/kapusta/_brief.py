@@ -24,3 +24,12 @@ def cut(text: str, most: int = 500) -> str:
         return text
     half = most // 2
     return f"{text[:half]} ... {len(text) - 2 * half} characters left out ... {text[-half:]}"
+
+
+def in_one_line(text: str) -> str:
+    """Return *text* with every character that is not printable escaped as `repr` escapes it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text
+    )

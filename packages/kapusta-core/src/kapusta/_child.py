@@ -23,7 +23,7 @@ from ._codec import Codecs
 from ._errors import UnreadablePayloadError
 from ._executors._attempt import ResultEncoder
 from ._executors._children import KILL_GRACE
-from ._executors._failure import describe, encodable
+from ._executors._failure import describe, encodable, in_a_line
 from ._executors._frames import frame, receive_frame
 from ._executors._messages import Answer, Job, Welcome
 from ._naming import ImportPath
@@ -72,7 +72,7 @@ def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: 
     except UnreadablePayloadError as problem:
         return Answer(job.number, unreadable=encodable(str(problem)))
     except BaseException as error:  # noqa: BLE001 - also SystemExit: a script that is imported may call it
-        return Answer(job.number, raised=describe(error))
+        return Answer(job.number, raised=describe(error), brief=in_a_line(error))
     if job.latest is not None and SystemClock().monotonic() >= job.latest:
         return Answer(job.number, late=True)
     _say(channel, Answer(job.number, begun=True))
@@ -81,7 +81,7 @@ def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: 
     except BaseException as error:
         if os.getpid() != _PID:
             raise  # a copy ends as a program of its own
-        return Answer(job.number, raised=describe(error))
+        return Answer(job.number, raised=describe(error), brief=in_a_line(error))
     encode = ResultEncoder(job.task, codecs.named(job.codec), max_result_bytes)
     return Answer(job.number, returned=encode(value))
 

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from .._clock import Clock
 from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
-from ._failure import describe, in_a_line
 from ._timeouts import Timeouts
 
 
@@ -34,12 +33,12 @@ class AsyncExecutor:
                 return TimedOut(too_long(attempt))
             if task.cancelling():
                 raise  # the event loop is coming down
-            return _raised(error)
+            return Raised.of(error)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a body must not end the application
             # A TimeoutError of the body's own is not its timeout.
-            return TimedOut(too_long(attempt)) if timeout.has_passed else _raised(error)
+            return TimedOut(too_long(attempt)) if timeout.has_passed else Raised.of(error)
         finally:
             body.on_stop(None)
             self._timeouts.end(timeout)
@@ -55,7 +54,3 @@ class AsyncExecutor:
     async def _called(self, attempt: Attempt, task: asyncio.Task[object]) -> Any:
         with self._clock.busy(f"task {attempt.task_id} '{attempt.name}'", task):
             return await attempt.function(*attempt.args, **attempt.kwargs)
-
-
-def _raised(error: BaseException) -> Raised:
-    return Raised(describe(error), in_a_line(error))

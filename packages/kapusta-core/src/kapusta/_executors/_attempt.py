@@ -15,7 +15,7 @@ from .._brief import said
 from .._codec import Codec, Label, Role
 from .._errors import ResultEncodingError
 from .._naming import ImportPath
-from ._failure import encodable
+from ._failure import describe, encodable, in_a_line
 from ._watching import Leased
 
 
@@ -31,6 +31,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a body.
 
     Attributes:
+        number: the failures before it, plus 1.
         payload: the encoded arguments, for a body that runs elsewhere.
         codec: the name of what encoded them.
         latest: when, on the monotonic scale, its deadline comes; ``None``: it has none.
@@ -41,6 +42,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     task_id: int
     name: str
+    number: int
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
@@ -61,10 +63,21 @@ class Returned(msgspec.Struct, frozen=True, gc=False):
 
 
 class Raised(msgspec.Struct, frozen=True):
-    """The function raised; *error* is the traceback, and *brief* the exception in a line, where somebody asks."""
+    """The function raised.
+
+    Attributes:
+        error: the traceback as text, from the user's own first frame on.
+        brief: the exception in a line.
+        exception: the exception itself, or what stands for one that was raised in another process.
+    """
 
     error: str
-    brief: str | None = None
+    brief: str
+    exception: BaseException
+
+    @classmethod
+    def of(cls, error: BaseException) -> Raised:
+        return cls(describe(error), in_a_line(error), error)
 
 
 class TimedOut(msgspec.Struct, frozen=True):
@@ -101,11 +114,16 @@ Ended: TypeAlias = Returned | Raised | TimedOut | Died | Stopped | Unreadable | 
 
 
 class Body:
-    """A body while it runs: how to stop it; written by the worker's loop."""
+    """A body while it runs: how to stop it; written by the worker's loop.
 
-    __slots__ = ("_on_stop", "stop_cause")
+    Attributes:
+        began_at: when it began, on the monotonic scale; ``None``: it has not.
+    """
+
+    __slots__ = ("_on_stop", "began_at", "stop_cause")
 
     def __init__(self) -> None:
+        self.began_at: float | None = None
         self.stop_cause: StopCause | None = None
         self._on_stop: Callable[[StopCause], object] | None = None
 

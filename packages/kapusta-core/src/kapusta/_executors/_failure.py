@@ -15,6 +15,18 @@ MAX_CHARS: Final = 16_000
 _PACKAGE: Final = str(Path(__file__).parents[1])
 
 
+class RaisedInChild(Exception):  # noqa: N818 - it stands for an exception of any type
+    """An exception that was raised in a child process; its text is the traceback there."""
+
+    def __init__(self, trace: str) -> None:
+        super().__init__(trace)
+
+    def __str__(self) -> str:
+        return (
+            f"\n{self.args[0]}"  # below the name of this class, as the traceback of an own exception is shown
+        )
+
+
 def describe(error: BaseException) -> str:
     """The traceback of *error*, from the user's own first frame on; no exception object is kept."""
     trace = _beyond_ours(error.__traceback__)

@@ -54,6 +54,8 @@ class Answer(msgspec.Struct, frozen=True):
     Attributes:
         number: that of the job which is answered.
         late: the body may not begin any more; it has been imported too late.
+        raised: the traceback of the exception that ended the body.
+        brief: the same exception in a line.
     """
 
     number: int
@@ -61,4 +63,5 @@ class Answer(msgspec.Struct, frozen=True):
     late: bool = False
     returned: Returned | None = None
     raised: str | None = None
+    brief: str = ""
     unreadable: str | None = None

@@ -26,6 +26,7 @@ from ._attempt import (
     too_long,
 )
 from ._children import Child
+from ._failure import RaisedInChild
 from ._messages import Answer, Garbled, Job
 from ._watching import Watchdog
 
@@ -197,11 +198,7 @@ class _Conversation:
         if answer is None:
             reason = await self._child.death()
             return Died(reason) if self._begun else _NotBegun(reason)
-        if answer.late:
-            return Late()
-        if answer.returned is not None:
-            return answer.returned
-        return Unreadable(answer.unreadable) if answer.unreadable is not None else Raised(answer.raised or "")
+        return _ended(answer)
 
     async def _answer_or_verdict(self, number: int) -> Answer | Garbled | TimedOut | Stopped | None:
         cancel_timer = self._start_timer()
@@ -216,6 +213,7 @@ class _Conversation:
                     return answer
                 if not self._begun:
                     self._begun = True
+                    self._body.began_at = self._clock.monotonic()
                     cancel_timer()
                     cancel_timer = self._start_timer()  # anew, once: importing the body is not its time
         finally:
@@ -238,3 +236,14 @@ class _Conversation:
         end = self._clock.monotonic() + timeout.total_seconds()
         error = too_long(self._attempt, "the body" if self._begun else "importing it in a child process")
         return self._clock.call_at(end, lambda: resolve(self._verdict, TimedOut(error))).cancel
+
+
+def _ended(answer: Answer) -> Ended:
+    if answer.late:
+        return Late()
+    if answer.returned is not None:
+        return answer.returned
+    if answer.unreadable is not None:
+        return Unreadable(answer.unreadable)
+    trace = answer.raised or ""
+    return Raised(trace, answer.brief, RaisedInChild(trace))

@@ -7,8 +7,9 @@ from datetime import timedelta
 from typing import Final
 
 from .._clock import Clock
+from .._enums import TaskStatus
+from .._events import LogEvent, log_event, task_fields
 from ._attempt import Attempt, Body, Ended, Raised
-from ._failure import describe
 
 LONG: Final = timedelta(seconds=1)
 """A body that blocks the loop for longer earns a warning."""
@@ -30,19 +31,27 @@ class SyncExecutor:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001 - also SystemExit: a body must not end the application
-            return Raised(describe(error))
+            return Raised.of(error)
         finally:
             self._warn(attempt, self._clock.monotonic() - began)
         return attempt.encode(value)
 
     def _warn(self, attempt: Attempt, seconds: float) -> None:
         if seconds > LONG.total_seconds():
-            self._logger.warning(
+            log_event(
+                self._logger,
+                LogEvent.task_blocked_loop,
                 "Task %s '%s' blocked the event loop for %.1f s; execution_mode='thread' or 'process' would not.",
                 attempt.task_id,
                 attempt.name,
                 seconds,
-                extra={"task_id": attempt.task_id, "task_name": attempt.name},
+                fields=task_fields(
+                    attempt.task_id,
+                    attempt.name,
+                    attempt=attempt.number,
+                    status=TaskStatus.started,
+                    duration=seconds,
+                ),
             )
 
     async def close(self) -> None:

@@ -11,7 +11,6 @@ from queue import SimpleQueue
 from .._clock import Clock
 from .._futures import resolve
 from ._attempt import Attempt, Body, Ended, Raised, Stopped, TimedOut, too_long
-from ._failure import describe
 
 _Job = Callable[[], object]
 
@@ -106,4 +105,4 @@ def _call(attempt: Attempt) -> Ended:
     try:
         return attempt.encode(attempt.function(*attempt.args, **attempt.kwargs))
     except BaseException as error:  # noqa: BLE001 - whatever it is ends this body, and never the thread
-        return Raised(describe(error))
+        return Raised.of(error)

@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Final, Protocol
 
 from .._clock import Clock, SystemClock
+from .._events import LogEvent, log_event
 from .._watchdog import NO_END, NOTICE
 
 _PROGRAM: Final = "import sys; sys.path[:] = sys.argv[1:]; from kapusta._watchdog import main; main()"
@@ -97,7 +98,9 @@ class Watchdog:
         try:
             self._tell(groups)
         except OSError as problem:
-            self._logger.warning(
+            log_event(
+                self._logger,
+                LogEvent.watchdog_missing,
                 "No watchdog process can be started: %s. A child process may outlive its lease while this process "
                 "is frozen",
                 problem,
@@ -115,9 +118,8 @@ class Watchdog:
             process, self._process = self._process, None
             process.kill()
             self._start()
-            self._logger.warning(
-                "The watchdog process was replaced: it had ended, or did not read: %s", problem
-            )
+            what = "The watchdog process was replaced: it had ended, or did not read: %s"
+            log_event(self._logger, LogEvent.watchdog_replaced, what, problem)
 
     def _start(self) -> None:
         self._process = _Process()

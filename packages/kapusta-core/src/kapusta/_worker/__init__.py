@@ -15,6 +15,7 @@ from .._codec import Codecs
 from .._crud import BaseCRUD, WakeKind
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StillBusyError
+from .._events import LogEvent, log_event
 from .._executors import make_executors
 from .._executors._attempt import StopCause
 from .._executors._watching import Watchdog
@@ -30,6 +31,7 @@ from ._dispatcher import Dispatcher
 from ._housekeeper import LOOKS_PER_LEASE, Chore, Housekeeper, Rescuer
 from ._keeper import RENEWALS_PER_LEASE, busy_again
 from ._keeper_thread import KeeperRoom, KeeperThread, call_threadsafe
+from ._reporting import Reporter
 from ._run import Runner
 from ._running import Running
 from ._settler import Settler
@@ -76,6 +78,7 @@ class Worker:
     ) -> None:
         self.id = new_token()
         self._store, self._client, self._settings, self._logger = store, client, settings, logger
+        self._reporter = Reporter(logger)
         self._registry, self.home = registry, Home.here()
         self._clock = store.clock
         self._running = Running()
@@ -216,12 +219,7 @@ class Worker:
             await self._dispatcher.stop()
             if not await self._within(self._running.empty, self._settings.grace):
                 for run in self._running:
-                    self._logger.warning(
-                        "Task %s '%s' still runs after the grace of a shutdown: it is stopped",
-                        run.task.id,
-                        run.task.name,
-                        extra={"task_id": run.task.id, "task_name": run.task.name},
-                    )
+                    self._reporter.grace_passed(run)
                 self._running.stop_all(StopCause.shutdown)
                 await self._within(self._running.empty, STOPPING)
             await self._within(self._settler.flushed, STOPPING)
@@ -261,10 +259,9 @@ class Worker:
 
     def _stop_run(self, task_id: TaskId, run: int, cause: StopCause) -> None:
         # Of a body that has ended, and whose outcome is on its way to the store, there is nothing to be said.
-        if self._running.stop(task_id, run, cause) and cause is StopCause.lease_lost:
-            self._logger.warning(
-                "Task %s: its lease is lost; it is stopped", task_id, extra={"task_id": task_id}
-            )
+        stopped = self._running.stop(task_id, run, cause)
+        if stopped is not None and cause is StopCause.lease_lost:
+            self._reporter.lease_lost(stopped)
 
     def _renewed(self) -> None:
         """Pass on the new ends of leases, on the keeper's loop: ours may be blocked."""
@@ -283,7 +280,8 @@ class Worker:
     def _may_claim(self) -> bool:
         """Whether its keeper lives: without it nothing that is claimed would be safe."""
         if self._has_given_up:
-            self._logger.error("Nothing is claimed without the lease keeper: shut down, and start again")
+            what = "Nothing is claimed without the lease keeper: shut down, and start again"
+            log_event(self._logger, LogEvent.keeper_missing, what)
         return not self._has_given_up
 
     def _give_up(self) -> None:

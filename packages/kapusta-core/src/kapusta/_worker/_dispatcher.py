@@ -13,12 +13,14 @@ from typing import Final
 from .._clock import ZERO, Timer
 from .._enums import TaskExecutionMode, TaskStatus
 from .._errors import StoreUnavailableError
+from .._events import LogEvent, log_event
 from .._outcomes import released
 from .._records import Capabilities, ChangeAnswer, ClaimRequest, Claims, NewTask, StoredTask, TaskQuery
 from .._registry import Registry
 from .._slots import Slots
 from .._store import Store
 from ..types import TaskId
+from ._reporting import LOST_REPLY, Reporter
 from ._running import Run, Running
 from ._settler import Settler
 from ._supervisor import Failures
@@ -80,6 +82,7 @@ class Dispatcher:
         self._worker, self._store, self._registry = worker, store, registry
         self._slots, self._running, self._settler = slots, running, settler
         self._lease, self._start, self._logger = lease, start, logger
+        self._reporter = Reporter(logger)
         capabilities = store.crud.capabilities
         self._longest = longest_sleep(capabilities, lease, max_tick_interval)
         self._resolution = capabilities.time_resolution
@@ -185,9 +188,8 @@ class Dispatcher:
                 try:
                     await self._give_back_unknown()
                 except StoreUnavailableError as problem:
-                    self._logger.warning(
-                        "Tasks of a claim without a reply wait until their lease ends: %s", problem
-                    )
+                    what = "Tasks of a claim without a reply wait until their lease ends: %s"
+                    log_event(self._logger, LogEvent.claim_unresolved, what, problem)
 
     def _ask_all(self) -> None:
         # Another set: a claim that is under way is about to strike modes from the one that it saw.
@@ -262,7 +264,6 @@ class Dispatcher:
             for task in found:
                 mine = task.worker == self._worker and (task.id, task.run) not in known
                 if mine and not self._running.knows(task.id, task.run):
-                    self._logger.info("Task %s is released: the reply to its claim was lost", task.id)
                     self._give_back(task)
             after = found[-1].id
 
@@ -273,12 +274,11 @@ class Dispatcher:
             return
         self._given_back.add(claim)
 
-        def answered(_: ChangeAnswer | None, problem: Exception | None) -> None:
+        def answered(answer: ChangeAnswer | None, problem: Exception | None) -> None:
             self._given_back.discard(claim)
-            if problem is not None:
-                self._logger.warning("Task %s waits until its lease ends: %s", task.id, problem)
+            self._reporter.given_back(task, answer, problem)
 
-        self._settler.settle(released(task, "the reply to its claim was lost"), answered)
+        self._settler.settle(released(task, LOST_REPLY), answered)
 
     async def _sleep(self) -> None:
         clock = self._store.clock

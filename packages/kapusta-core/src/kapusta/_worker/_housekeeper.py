@@ -19,6 +19,7 @@ from .._records import Change, ChangeAnswer, Guard, StoredTask, TaskQuery
 from .._store import Store
 from ..types import TaskId
 from ._changing import change_apart
+from ._reporting import Reporter
 from ._supervisor import Failures
 
 _Claim = tuple[TaskId, int]
@@ -86,7 +87,7 @@ class Rescuer:
         *,
         soon: timedelta,
     ) -> None:
-        self._store, self._lease, self._changed, self._logger = store, lease, changed, logger
+        self._store, self._lease, self._changed, self._reporter = store, lease, changed, Reporter(logger)
         # Where time stands still between two looks there is nobody who could have a turn.
         self._soon = soon.total_seconds() if store.clock.moves_by_itself else 0.0
         self._free_since: dict[_Claim, float] = {}
@@ -126,7 +127,7 @@ class Rescuer:
             for change in changes:
                 self._free_since.pop((change.id, change.run), None)
             raise
-        self._note(changes, answers, {task.id: task.name for task in found})
+        self._note(changes, answers, {task.id: task for task in found})
         return trouble
 
     def _decide(self, task: StoredTask) -> Change | None:
@@ -144,7 +145,7 @@ class Rescuer:
         self,
         changes: Sequence[Change],
         answers: Sequence[ChangeAnswer | None],
-        names: Mapping[int, str],
+        tasks: Mapping[int, StoredTask],
     ) -> None:
         """What was refused is locked, or has been somebody else's business."""
         now = self._store.clock.monotonic()
@@ -158,13 +159,5 @@ class Rescuer:
             if answer is not ChangeAnswer.accepted:
                 continue
             done.append(change)
-            name = names[change.id]
-            self._logger.warning(
-                "Task %s '%s' is '%s': %s",
-                change.id,
-                name,
-                change.status,
-                change.reason,
-                extra={"task_id": change.id, "task_name": name},
-            )
+            self._reporter.housekept(change, tasks[change.id])
         self._changed(done)

@@ -10,6 +10,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from .._enums import TaskStatus
+from .._events import LogEvent, log_event, task_fields
 from .._executors._attempt import StopCause
 from .._records import Renewal, RenewAnswer, Renewed, RenewRequest
 from .._store import Store
@@ -51,6 +53,8 @@ class Lease(msgspec.Struct, gc=False):
     task_id: TaskId
     run: int
     safe_until: float
+    task_name: str | None = None
+    attempt: int | None = None
 
 
 class LeaseKeeper(Protocol):
@@ -174,15 +178,17 @@ class Keeper:
                     min(first - now, LOOK) if self._clock.moves_by_itself else first - now
                 )
             for ended in self._book.take_ended(self._clock.monotonic()):
-                self._logger.error(
-                    "Task %s: its lease could not be renewed in time",
-                    ended.task_id,
-                    extra={"task_id": ended.task_id},
-                )
+                self._say(ended)
                 self._stop(ended.task_id, ended.run, StopCause.lease_lost)
             if not self._book:
                 self._held.clear()
             failures.succeeded()
+
+    def _say(self, ended: Lease) -> None:
+        fields = task_fields(ended.task_id, ended.task_name, attempt=ended.attempt, status=TaskStatus.started)
+        what = "Task %s '%s': its lease could not be renewed in time"
+        event = LogEvent.task_lease_expired
+        log_event(self._logger, event, what, ended.task_id, ended.task_name, fields=fields)
 
     async def _renew(self) -> bool:
         """Renew all that is held; whether some of it was busy."""

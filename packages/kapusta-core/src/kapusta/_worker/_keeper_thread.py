@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from .._crud import BaseCRUD, WakeKind
 from .._errors import StoreUnavailableError
+from .._events import LogEvent, log_event
 from .._store import Store
 from ..types import TaskId
 from ._keeper import RETRIES_PER_LEASE, Keeper, Lease, Renewals, Stop
@@ -93,7 +94,8 @@ class KeeperRoom:
         try:
             await self._store.close()
         except StoreUnavailableError as problem:
-            self._logger.warning("The lease keeper's handle to the store could not be closed: %s", problem)
+            what = "The lease keeper's handle to the store could not be closed: %s"
+            log_event(self._logger, LogEvent.store_not_closed, what, problem)
 
 
 class KeeperThread:
@@ -125,8 +127,9 @@ class KeeperThread:
                 asyncio.run(live())
             except asyncio.CancelledError:
                 pass  # stop() asked for it
-            except BaseException:
-                self._logger.exception("The lease keeper ended: no lease is renewed any more")
+            except BaseException as error:  # noqa: BLE001 - logged with what it is; the worker stops everything
+                what = "The lease keeper ended: no lease is renewed any more"
+                log_event(self._logger, LogEvent.keeper_ended, what, exc_info=error)
                 call_threadsafe(worker_loop, self._died)
             finally:
                 call_threadsafe(worker_loop, self._end)
@@ -170,7 +173,8 @@ class KeeperThread:
             async with asyncio.timeout(ENDING):
                 await self._over.wait()
         except TimeoutError:
-            self._logger.warning("The lease keeper did not end within %g s; it is left behind", ENDING)
+            what = "The lease keeper did not end within %g s; it is left behind"
+            log_event(self._logger, LogEvent.keeper_left_behind, what, ENDING)
 
     def abandon(self) -> None:
         """Have the thread end, without waiting for it: the worker's loop is over."""

@@ -14,7 +14,8 @@ from typing import Any
 from .._clock import Clock
 from .._codec import Codecs
 from .._enums import TaskExecutionMode, TaskStatus
-from .._errors import StoreError, StoreUnavailableError, UnreadablePayloadError
+from .._errors import StoreError, UnreadablePayloadError
+from .._events import LogEvent
 from .._executors._attempt import (
     Attempt,
     Died,
@@ -50,6 +51,7 @@ from .._store import Store
 from ..types import TaskId
 from ._finishing import Finisher, set_finisher
 from ._keeper import Lease, LeaseKeeper
+from ._reporting import Reporter
 from ._running import Run, Running
 from ._settler import Settler
 
@@ -79,7 +81,11 @@ class Runner:
         self._registry, self._executors = registry, executors
         self._running, self._slots, self._settler, self._keeper = running, slots, settler, keeper
         self._clock, self._codecs, self._lease = clock, codecs, lease.total_seconds()
-        self._max_result_bytes, self._slot_freed, self._logger = max_result_bytes, slot_freed, logger
+        self._max_result_bytes, self._slot_freed, self._reporter = (
+            max_result_bytes,
+            slot_freed,
+            Reporter(logger),
+        )
         self._encoders: dict[tuple[str, str], ResultEncoder] = {}
         self._tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps none alive
         # Not that of a launch, which may be a request of the application's.
@@ -90,7 +96,8 @@ class Runner:
     def start(self, runs: list[Run]) -> None:
         """Take over what was just claimed; the leases of all of it are kept from now on."""
         for run in runs:
-            run.lease = Lease(run.task.id, run.task.run, run.claimed_at + self._lease)
+            task, safe_until = run.task, run.claimed_at + self._lease
+            run.lease = Lease(task.id, task.run, safe_until, task.name, task.failures + 1)
         self._keeper.keep([run.lease for run in runs])
         loop = asyncio.get_running_loop()
         for run in runs:
@@ -124,10 +131,11 @@ class Runner:
                 self._settler.settle(change, partial(self._answered, run, change))
                 is_settling = True
         except asyncio.CancelledError:
-            self._log(logging.WARNING, run, "was cancelled from outside, and is rescued when its lease ends")
+            what = "was cancelled from outside, and is rescued when its lease ends"
+            self._reporter.log(LogEvent.task_dropped, run, what)
             raise
-        except Exception:
-            self._logger.exception("Task %s: its run was abandoned", run.task.id, extra=self._extra(run))
+        except Exception as problem:  # noqa: BLE001 - logged with what it is; no run harms another
+            self._reporter.log(LogEvent.task_broken, run, "is abandoned: its run failed", exc_info=problem)
         finally:
             # Else it ends with the store's answer: a run whose outcome is on its way must not be given back.
             if not is_settling:
@@ -138,7 +146,7 @@ class Runner:
     ) -> None:
         """The store has written the outcome of *run* or refused it, or it could not be written."""
         try:
-            self._report_answer(run, change, answer, problem)
+            self._reporter.answer(run, change, answer, problem)
         finally:
             self._end(run, abandoned=answer is None)
 
@@ -146,34 +154,24 @@ class Runner:
         self._keeper.drop(run.task.id, run.task.run)
         self._running.remove(run, abandoned=abandoned)
 
-    def _report_answer(
-        self, run: Run, change: Change, answer: ChangeAnswer | None, problem: Exception | None
-    ) -> None:
-        if answer is not None:
-            self._report(run, change, answer)
-        elif isinstance(problem, StoreUnavailableError):
-            self._log(
-                logging.WARNING, run, f"is rescued when its lease ends; its outcome was not stored: {problem}"
-            )
-        else:  # the settler has logged the error
-            self._log(logging.WARNING, run, "was abandoned, and is rescued when its lease ends")
-
     def _abandon(self, run: Run, ended: Ended | Change) -> None:
         """Leave a body to itself that cannot be stopped. If it lost its lease, what it will have said is sent all the same.
 
         Whether that counts, the store knows: nobody may have taken the task, or it is held for the very crash.
         """
-        self._log(logging.WARNING, run, "cannot be stopped; it is abandoned, and rescued when its lease ends")
+        what = "cannot be stopped; it is abandoned, and rescued when its lease ends"
+        self._reporter.log(LogEvent.task_abandoned, run, what)
         if isinstance(ended, Stopped) and ended.cause is StopCause.lease_lost and ended.running is not None:
             ended.running.add_done_callback(lambda running: self._settle_late(run, running.result()))
 
     def _settle_late(self, run: Run, ended: Ended) -> None:
+        self._note_end(run, ended)
         change = self._after(run, ended)
         if change is None:
             return
 
         def answered(answer: ChangeAnswer | None, problem: Exception | None) -> None:
-            self._report_answer(run, change, answer, problem)
+            self._reporter.answer(run, change, answer, problem)
             if answer is not None:
                 self._running.forget(run)
 
@@ -186,9 +184,12 @@ class Runner:
             begun = self._begin(run)
             if isinstance(begun, Change):
                 return begun
-            self._log(logging.INFO, run, "started")
+            self._reporter.log(LogEvent.task_started, run, "started")
             set_finisher(Finisher(self._store, run, begun.encode, self._committed))
+            if run.task.mode is not TaskExecutionMode.process:  # there the child says when
+                run.body.began_at = self._clock.monotonic()
             ended = await self._executors[run.task.mode].run(begun, run.body)
+            self._note_end(run, ended)
             if isinstance(ended, (TimedOut, Stopped)):
                 slot_kept_by = ended.running
             return ended
@@ -197,6 +198,11 @@ class Runner:
                 self._free(run)
             else:
                 slot_kept_by.add_done_callback(lambda _: self._free(run))
+
+    def _note_end(self, run: Run, ended: Ended) -> None:
+        if run.body.began_at is not None:
+            run.duration = self._clock.monotonic() - run.body.began_at
+        run.raised = ended if isinstance(ended, Raised) else None
 
     def _begin(self, run: Run) -> Attempt | Change:
         task, spec = run.task, self._registry.get(run.task.name)
@@ -210,6 +216,7 @@ class Runner:
         return Attempt(
             task_id=task.id,
             name=task.name,
+            number=task.failures + 1,
             function=spec.function,
             args=args,
             kwargs=kwargs,
@@ -254,9 +261,9 @@ class Runner:
         match ended:
             case Returned(result, problem):
                 if problem is not None:
-                    self._log(logging.ERROR, run, problem)
+                    self._reporter.log(LogEvent.task_result_problem, run, problem)
                 change = succeeded(run.task, result, problem)
-            case Raised(error, _):
+            case Raised(error):
                 change = self._failed(run, TaskStatus.error, error)
             case TimedOut(error, _):
                 change = self._failed(run, TaskStatus.timeout, error)
@@ -295,7 +302,8 @@ class Runner:
             found = await self._store.find(TaskQuery(ids=frozenset({run.task.id})))
             is_stored = all(task.settled_run == run.task.run for task in found)
         except StoreError as problem:
-            self._log(logging.WARNING, run, f"keeps its lease, as its outcome may not be stored: {problem}")
+            what = f"keeps its lease, as its outcome may not be stored: {problem}"
+            self._reporter.log(LogEvent.task_lease_kept, run, what)
         finally:
             run.past_lease = is_stored
             if is_stored:
@@ -306,27 +314,6 @@ class Runner:
     def _free(self, run: Run) -> None:
         self._slots.give_back(run.task.mode)
         self._slot_freed()
-
-    def _report(self, run: Run, change: Change, answer: ChangeAnswer) -> None:
-        if answer is ChangeAnswer.already and run.finished_within:
-            self._log(logging.INFO, run, "is 'success', stored within a transaction of its body's")
-        elif answer is ChangeAnswer.already:
-            self._log(logging.INFO, run, "has ended already: its outcome was stored before")
-        elif answer is ChangeAnswer.refused:
-            self._log(logging.WARNING, run, f"ended as '{change.status}', but its claim was lost: refused")
-        elif change.status in (TaskStatus.success, TaskStatus.pending):
-            self._log(
-                logging.INFO, run, f"is '{change.status}'" + (f": {change.reason}" if change.reason else "")
-            )
-        else:
-            self._log(logging.ERROR, run, f"is '{change.status}': {change.reason or change.error}")
-
-    def _log(self, level: int, run: Run, what: str) -> None:
-        self._logger.log(level, "Task %s '%s' %s", run.task.id, run.task.name, what, extra=self._extra(run))
-
-    @staticmethod
-    def _extra(run: Run) -> dict[str, object]:
-        return {"task_id": run.task.id, "task_name": run.task.name}
 
 
 def _after_stop(run: Run, cause: StopCause) -> Change:

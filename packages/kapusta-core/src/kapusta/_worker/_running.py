@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from .._enums import TaskExecutionMode
-from .._executors._attempt import Body, StopCause
+from .._executors._attempt import Body, Raised, StopCause
 from .._futures import resolve
 from .._options import Policy
 from .._records import StoredTask
@@ -30,6 +30,8 @@ class Run:
         store_now: the store's now at the claim.
         finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
         past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
+        raised: the exception that its body raised.
+        duration: how many seconds its body took; ``None``: it has not begun, or not ended.
         lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
         living: the asyncio task that runs its body.
     """
@@ -39,12 +41,14 @@ class Run:
         "_over",
         "body",
         "claimed_at",
+        "duration",
         "finished_within",
         "lease",
         "living",
         "lost_meanwhile",
         "past_lease",
         "policy",
+        "raised",
         "store_now",
         "task",
     )
@@ -55,6 +59,8 @@ class Run:
         self.body = Body()
         self.finished_within = self.past_lease = self.lost_meanwhile = False
         self.lease: Lease  # the runner sets it as it takes over
+        self.raised: Raised | None = None
+        self.duration: float | None = None
         self.living: asyncio.Task[None] | None = None
         self._is_over = False
         self._over: asyncio.Future[None] | None = None  # made by the few that wait
@@ -126,17 +132,17 @@ class Running:
         """Whether this worker has had anything to do with this run, but for settling it."""
         return (task_id, run) in self._runs or (task_id, run) in self._abandoned
 
-    def stop(self, task_id: TaskId, run: int, cause: StopCause) -> bool:
-        """Stop the body of this run; answer whether it still ran."""
+    def stop(self, task_id: TaskId, run: int, cause: StopCause) -> Run | None:
+        """Stop the body of this run; return the run if its body still ran."""
         mine = self._runs.get((task_id, run))
         if mine is None:
-            return False
+            return None
         if cause is StopCause.cancelled and mine.task.mode not in _CAN_STOP:
-            return False  # nothing is gained by abandoning it: its outcome counts
+            return None  # nothing is gained by abandoning it: its outcome counts
         if cause is StopCause.lease_lost and mine.past_lease:
             mine.lost_meanwhile = True
-            return False
-        return mine.body.stop(cause)
+            return None
+        return mine if mine.body.stop(cause) else None
 
     def stop_all(self, cause: StopCause) -> None:
         for run in self:

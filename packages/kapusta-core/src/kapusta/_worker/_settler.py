@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from .._errors import StoreUnavailableError
+from .._events import LogEvent, log_event
 from .._records import Change, ChangeAnswer
 from .._store import Store
 from ._changing import change_apart
@@ -106,7 +107,7 @@ class Settler:
             answers, trouble = await change_apart(self._store, [change for change, _ in batch])
         except StoreUnavailableError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a row does to a store, it is logged with it
+        except Exception as error:  # noqa: BLE001 - whatever a row does to a store, its callback logs it
             # One row that the store cannot take must not harm the others: halve until it stands alone.
             if len(batch) == 1:
                 self._refuse(*batch.pop(), error)
@@ -131,21 +132,15 @@ class Settler:
             raise trouble
 
     def _refuse(self, change: Change, answered: Answered, error: Exception) -> None:
-        self._logger.error(
-            "The outcome of task %s cannot be stored: %r",
-            change.id,
-            error,
-            exc_info=error,
-            extra={"task_id": change.id},
-        )
         self._done([change])
         self._tell(answered, None, error)
 
     def _tell(self, answered: Answered, answer: ChangeAnswer | None, problem: Exception | None) -> None:
         try:
             answered(answer, problem)
-        except Exception:
-            self._logger.exception("A callback failed at the answer to an outcome")
+        except Exception as error:  # noqa: BLE001 - what one callback does must not keep others from their answers
+            what = "A callback failed at the answer to an outcome: %s"
+            log_event(self._logger, LogEvent.callback_failed, what, repr(error), exc_info=error)
 
     def _done(self, changes: Sequence[Change]) -> None:
         was_backlogged = self.is_backlogged

@@ -12,6 +12,7 @@ from typing import Final
 from .._backoff import Backoff
 from .._clock import Clock
 from .._errors import StoreUnavailableError
+from .._events import LogEvent, log_event
 
 PAUSES: Final = Backoff(initial=timedelta(milliseconds=100), maximum=timedelta(seconds=10))
 
@@ -41,12 +42,14 @@ class Failures:
     def succeeded(self) -> None:
         failed, self.in_a_row = self.in_a_row, 0
         if failed > 1:
-            self._logger.info("%s works again after %d failure(s).", self._what, failed)
+            what = "%s works again after %d failure(s)."
+            log_event(self._logger, LogEvent.loop_recovered, what, self._what, failed)
 
     def _say(self, error: Exception) -> None:
         known = isinstance(error, StoreUnavailableError)
-        self._logger.log(
-            logging.WARNING if known else logging.ERROR,
+        log_event(
+            self._logger,
+            LogEvent.loop_paused if known else LogEvent.loop_failed,
             "%s failed %d time(s) in a row and goes on: %s",
             self._what,
             self.in_a_row,
