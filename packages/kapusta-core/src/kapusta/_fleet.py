@@ -12,6 +12,7 @@ from typing import Final
 
 from ._backoff import Backoff
 from ._clock import SystemClock
+from ._events import LogEvent, log_event
 from ._serve import EXIT_TARGET
 
 _RESTARTS: Final = Backoff(initial=timedelta(milliseconds=500), maximum=timedelta(seconds=30), jitter=False)
@@ -44,7 +45,9 @@ class _Fleet:
     async def lead(self, processes: int) -> int:
         """Keep so many processes running until a signal, and answer the exit code."""
         loop = asyncio.get_running_loop()
-        _log.info(
+        log_event(
+            _log,
+            LogEvent.processes_started,
             "Starting %s in %s; SIGTERM or Ctrl-C lets running tasks finish.",
             self._target,
             "1 process" if processes == 1 else f"{processes} processes",
@@ -60,7 +63,7 @@ class _Fleet:
 
     def _on_signal(self, number: signal.Signals) -> None:
         if self._stopping.is_set():
-            _log.warning("%s again: stopping at once.", number.name)
+            log_event(_log, LogEvent.processes_killed, "%s again: stopping at once.", number.name)
             self._code = 128 + number
         self._send(signal.SIGKILL if self._stopping.is_set() else signal.SIGTERM)
         self._stopping.set()
@@ -90,9 +93,8 @@ class _Fleet:
                 return
             deaths = 1 if _clock.monotonic() - began > _SETTLED.total_seconds() else deaths + 1
             pause = _RESTARTS.delay(deaths, 1.0)
-            _log.error(
-                "Worker process %s %s; the next one starts in %g s.", place, end, pause.total_seconds()
-            )
+            what = "Worker process %s %s; the next one starts in %g s."
+            log_event(_log, LogEvent.process_ended, what, place, end, pause.total_seconds())
             await self._pause(pause)
 
     async def _run_one(self) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ._crud import BaseCRUD
 from ._errors import StillStartedError, StoreNotStartedError, StoreUnavailableError
+from ._events import LogEvent, log_event
 from ._home import Home
 from ._records import NewTask, TaskQuery
 from ._role import refuse_in_import
@@ -58,7 +59,9 @@ class Host:
             try:
                 await self._store.close()
             except StoreUnavailableError as problem:
-                self._logger.warning("The store could not be closed: %s", problem)
+                log_event(
+                    self._logger, LogEvent.store_not_closed, "The store could not be closed: %s", problem
+                )
 
     async def listening(self) -> None:
         await self._ready_worker().run()
@@ -162,4 +165,6 @@ class Host:
 
     def _report_end(self, listening: asyncio.Task[None]) -> None:
         if not listening.cancelled() and (error := listening.exception()) is not None:
-            self._logger.error("The worker ended: %r", error, exc_info=error)
+            log_event(
+                self._logger, LogEvent.worker_ended, "The worker ended: %s", repr(error), exc_info=error
+            )

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ._errors import MissingMainGuardError, StoreError, TargetError
+from ._events import LogEvent, log_event
 from ._kapusta import Kapusta
 from ._role import importing_user_code
 
@@ -89,12 +90,12 @@ def serve(target: str, *, lifeline: int | None = None) -> int:
     try:
         kapusta = load(target)
     except TargetError as problem:
-        _log.error("%s", problem)
+        log_event(_log, LogEvent.worker_failed, "%s", problem)
         return EXIT_TARGET
     try:
         return asyncio.run(_serve(kapusta, target, lifeline))
     except StoreError as problem:
-        _log.error("%s", problem)
+        log_event(_log, LogEvent.worker_failed, "%s", problem)
         return EXIT_STORE
 
 
@@ -105,12 +106,14 @@ async def _serve(kapusta: Kapusta, target: str, lifeline: int | None) -> int:
     def on_signal(number: signal.Signals) -> None:
         if stop.is_set():
             os._exit(128 + number)  # the second one: at once
-        _log.info("%s: letting running tasks finish; once more stops at once.", number.name)
+        what = "%s: letting running tasks finish; once more stops at once."
+        log_event(_log, LogEvent.worker_stopping, what, number.name)
         stop.set()
 
     def on_end_of_leader(lifeline: int) -> None:
         loop.remove_reader(lifeline)  # it stays at its end, and would be reported again and again
-        _log.info("The leading process is gone: letting running tasks finish.")
+        what = "The leading process is gone: letting running tasks finish."
+        log_event(_log, LogEvent.worker_stopping, what)
         stop.set()
 
     for number in _SIGNALS:
@@ -123,7 +126,7 @@ async def _serve(kapusta: Kapusta, target: str, lifeline: int | None) -> int:
         await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if starting.done():
             starting.result()
-            _log.info("Working for %s: %r", target, kapusta)
+            log_event(_log, LogEvent.worker_started, "Working for %s: %s", target, repr(kapusta))
             await stopping
         return 0
     finally:

@@ -19,6 +19,7 @@ from ._errors import (
     TransactionError,
 )
 from ._errors._masked import masked
+from ._events import LogEvent, log_event, task_fields
 from ._hookspecs import Backend, hookimpl
 from ._records import (
     MAX_ID,
@@ -70,6 +71,7 @@ __all__ = [
     "Guard",
     "JoinedStore",
     "KapustaError",
+    "LogEvent",
     "MissingDriverError",
     "NewTask",
     "Record",
@@ -95,7 +97,9 @@ __all__ = [
     "WakeKind",
     "from_json",
     "hookimpl",
+    "log_event",
     "masked",
     "rules",
+    "task_fields",
     "to_json",
 ]

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kapusta.backend import StoreUnavailableError
+from kapusta.backend import LogEvent, StoreUnavailableError, log_event
 
 from ._dialects import Checkout, Dialect
 from ._patience import patiently
@@ -123,7 +123,8 @@ class Connections:
             seats.release()
             self._ended.set()
             if not task.cancelled() and isinstance(error := task.exception(), self._dialect.errors):
-                _log.debug("a connection could not be closed in order: %s", error)
+                what = "a connection could not be closed in order: %s"
+                log_event(_log, LogEvent.connection_not_closed, what, error)
 
         task.add_done_callback(ended)
         try:

@@ -9,7 +9,16 @@ from functools import lru_cache
 from types import NoneType
 from typing import Any, Final, TypeVar
 
-from kapusta.backend import StoredTask, TaskExecutionMode, TaskQuery, TaskStatus
+from kapusta.backend import (
+    MAX_NAME,
+    LogEvent,
+    StoredTask,
+    TaskExecutionMode,
+    TaskQuery,
+    TaskStatus,
+    log_event,
+    task_fields,
+)
 
 from ._tables import build_tables, python_type
 
@@ -61,7 +70,7 @@ def to_records(rows: Iterable[T], read: Callable[[T], StoredTask]) -> list[Store
         try:
             records.append(read(row))
         except (KeyError, TypeError, ValueError) as problem:
-            _report(row[0], repr(problem))
+            _report(row[0], str(row[2])[:MAX_NAME], repr(problem))
     return records
 
 
@@ -79,12 +88,15 @@ async def as_many_as_asked(
 
 
 @lru_cache(maxsize=1024)
-def _report(task_id: int, problem: str) -> None:
-    _log.error(
-        "Task %s cannot be read from its row here, which is left as it is: %s",
+def _report(task_id: int, name: str, problem: str) -> None:
+    log_event(
+        _log,
+        LogEvent.task_unreadable,
+        "Task %s '%s' cannot be read from its row here, which is left as it is: %s",
         task_id,
+        name,
         problem,
-        extra={"task_id": task_id},
+        fields=task_fields(task_id, name),
     )
 
 

@@ -29,6 +29,7 @@ class _Thread:
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
             job()
+            del job  # it holds the outcome, and with an exception the frames of the body
 
 
 class ThreadExecutor:

@@ -151,6 +151,7 @@ class Runner:
             self._end(run, abandoned=answer is None)
 
     def _end(self, run: Run, *, abandoned: bool) -> None:
+        run.raised = None  # its traceback has the frames of the body, and what a body starts may keep the run
         self._keeper.drop(run.task.id, run.task.run)
         self._running.remove(run, abandoned=abandoned)
 
@@ -172,6 +173,7 @@ class Runner:
 
         def answered(answer: ChangeAnswer | None, problem: Exception | None) -> None:
             self._reporter.answer(run, change, answer, problem)
+            run.raised = None
             if answer is not None:
                 self._running.forget(run)
 

@@ -30,7 +30,7 @@ class Run:
         store_now: the store's now at the claim.
         finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
         past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
-        raised: the exception that its body raised.
+        raised: the exception that its body raised, until the record of it is written.
         duration: how many seconds its body took; ``None``: it has not begun, or not ended.
         lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
         living: the asyncio task that runs its body.

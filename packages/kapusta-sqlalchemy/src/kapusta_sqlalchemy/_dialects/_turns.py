@@ -8,6 +8,8 @@ from typing import Final
 
 from sqlalchemy import URL
 
+from kapusta.backend import LogEvent, log_event
+
 QUIET_SECONDS: Final = 2.0
 """Where many processes start at once, most of them wait so long, and there is nothing to be said about it."""
 SECONDS: Final = 30.0
@@ -36,7 +38,9 @@ async def take_turn(
     if await lock(QUIET_SECONDS):
         return
     who = await holder()
-    _log.warning(
+    log_event(
+        _log,
+        LogEvent.migration_waiting,
         "%s: waiting for another process, which migrates the tables (connection %s of the server), %g s at most",
         url.render_as_string(hide_password=True),
         who,

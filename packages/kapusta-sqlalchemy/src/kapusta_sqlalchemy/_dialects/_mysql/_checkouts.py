@@ -14,6 +14,8 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool, PoolProxiedConnection
 
+from kapusta.backend import LogEvent, log_event
+
 from ..._whole import opened_whole
 from .. import OPENING_SECONDS, Checkout, is_doubted
 from ._server import Server
@@ -99,7 +101,8 @@ class MadeEngine:
             checkout = MadeCheckout(taken, server)
             if not _has_ended(checkout.connection.driver) and not is_doubted(taken.info, doubted_at):
                 return checkout
-            _log.debug("a connection was closed by the server while nobody used it, or may have been")
+            what = "a connection was closed by the server while it was idle, or may have been"
+            log_event(_log, LogEvent.connection_replaced, what)
             await checkout.discard()
 
 

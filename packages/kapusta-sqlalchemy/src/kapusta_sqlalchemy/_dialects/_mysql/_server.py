@@ -11,7 +11,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kapusta.backend import StoreUrlError
+from kapusta.backend import LogEvent, StoreUrlError, log_event
 
 from ._trouble import code_of
 
@@ -62,7 +62,9 @@ async def look_at(connection: AsyncConnection, url: URL, schema: str | None) -> 
             remedy="Create it first: CREATE DATABASE; or grant the user its rights.",
         )
     if flushes != 1:
-        _log.warning(
+        log_event(
+            _log,
+            LogEvent.store_not_durable,
             "%s may forget what it has committed when its machine fails: innodb_flush_log_at_trx_commit is %s, "
             "and only 1 keeps every task that launch() has returned",
             _shown(url),

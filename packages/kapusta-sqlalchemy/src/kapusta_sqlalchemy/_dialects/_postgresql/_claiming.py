@@ -8,7 +8,7 @@ from typing import Final
 
 from asyncpg import Connection
 
-from kapusta.backend import ClaimRequest, Claims, StoredTask
+from kapusta.backend import ClaimRequest, Claims, LogEvent, StoredTask, log_event
 
 from ..._rows import to_duration, to_instant, to_record, to_records
 from ._sql import Sql, storable
@@ -115,7 +115,8 @@ async def claim(connection: Connection, sql: Sql, offset: int, request: ClaimReq
             if not tasks or connection.is_closed():
                 raise
             # Refused, it has claimed nothing; what the first look has is claimed, and must reach the worker.
-            _log.warning("claim_tasks: the second look for tasks failed: %s", error)
+            what = "claim_tasks: the second look for tasks failed: %s"
+            log_event(_log, LogEvent.claim_cut_short, what, error)
             break
         now, next_eta, cut, *_ = rows[0]
         taken = to_records([row[3:] for row in rows if row[3] is not None], to_record)

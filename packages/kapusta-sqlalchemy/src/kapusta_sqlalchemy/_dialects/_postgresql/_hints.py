@@ -15,9 +15,11 @@ from kapusta.backend import (
     Change,
     ChangeAnswer,
     Changed,
+    LogEvent,
     SystemClock,
     TaskStatus,
     WakeKind,
+    log_event,
 )
 
 from .. import Checkout
@@ -74,7 +76,7 @@ class Hints:
                 await self._notify(sorted(kinds))
                 await _clock.sleep(_PAUSE)
         except self._errors as error:  # a hint; whoever waits for it looks by itself before long
-            _log.debug("a wake-up could not be sent: %s", error)
+            log_event(_log, LogEvent.wakeup_not_sent, "a wake-up could not be sent: %s", error)
             self._kinds.clear()
         finally:
             self._sending = None

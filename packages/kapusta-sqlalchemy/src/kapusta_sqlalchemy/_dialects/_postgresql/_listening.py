@@ -12,7 +12,7 @@ from typing import Any, Final, cast, get_args
 from asyncpg import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kapusta.backend import StoreUnavailableError, SystemClock, WakeKind
+from kapusta.backend import LogEvent, StoreUnavailableError, SystemClock, WakeKind, log_event
 
 from ..._whole import opened_whole, seen_through
 from ._checkouts import close, driver_of
@@ -138,7 +138,7 @@ class _Listener:
                         self._tell(kind)
                 await self._stay()
             except ERRORS as error:  # operations fail too, then, and say so to those who wait
-                _log.debug("no connection to listen on: %s", error)
+                log_event(_log, LogEvent.listener_disconnected, "no connection to listen on: %s", error)
             await self.close()
             # A server that takes connections only to end them is not stormed either.
             if _clock.monotonic() - begun > _LONGEST_PAUSE:
@@ -167,7 +167,9 @@ class _Listener:
             try:
                 await ear.still_hears()
             except ERRORS as error:
-                _log.warning(
+                log_event(
+                    _log,
+                    LogEvent.listener_deaf,
                     "The connection that listens for new tasks hears nothing any more, and is replaced: %s. Does a "
                     "pooler hand out another connection for each transaction?",
                     str(error) or "no answer",
@@ -188,7 +190,9 @@ class _Listener:
         return False
 
     async def _poll(self) -> None:
-        _log.warning(
+        log_event(
+            _log,
+            LogEvent.listener_polling,
             "A pooler stands before %s and hands out another connection for each transaction, so nothing can be heard "
             "there: this worker looks for new tasks every %g s. It would hear at once by a URL that leads past the "
             "pooler, or to one that pools sessions",

@@ -9,7 +9,7 @@ import asyncpg
 from asyncpg import Connection
 from sqlalchemy import URL
 
-from kapusta.backend import StoreUrlError
+from kapusta.backend import LogEvent, StoreUrlError, log_event
 
 from ._trouble import code_of
 
@@ -37,7 +37,9 @@ async def prepare(connection: Connection, url: URL) -> None:
         raise asyncpg.ReadOnlySQLTransactionError("the server is a standby, which takes no writes")
     for setting, value in (("synchronous_commit", synchronous_commit), ("fsync", fsync)):
         if value == "off":
-            _log.warning(
+            log_event(
+                _log,
+                LogEvent.store_not_durable,
                 "The store %s has %s=off: after a crash of its server, tasks that were launched may be missing, "
                 "and tasks that were settled may run again. Set it to 'on' for this database or role.",
                 shown(url),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from kapusta.backend import SystemClock, WakeKind
+from kapusta.backend import LogEvent, SystemClock, WakeKind, log_event
 
 from ._file import identity
 from ._sql import Sql
@@ -57,7 +57,8 @@ class _Watch:
                     with closing(_open(self._path)) as connection:
                         await self._look(connection, which)
                 except sqlite3.Error as error:  # operations fail too, then, and say so to those who wait
-                    _log.debug("%s cannot be watched now: %s", self._path, error)
+                    what = "%s cannot be watched now: %s"
+                    log_event(_log, LogEvent.watch_failed, what, self._path, error)
             await _clock.sleep(PERIOD)
 
     async def _look(self, connection: sqlite3.Connection, which: tuple[int, int]) -> None:
