@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from kapusta.backend import FINAL, RESCUE_AFTER, Change, ChangeAnswer, Changed, Guard, TaskStatus
 
+from ..._plain import common_winner
 from ..._rows import to_duration
 from ._sql import Sql, columns, rows_of
 
@@ -68,11 +69,41 @@ SELECT place, id, run, settled_run, worker FROM found LEFT JOIN done USING (id)
 # there, to be the first when the lock is gone. The keeper asks more often.
 _RESCUE: Final = _CHANGE.replace("FOR NO KEY UPDATE", "FOR NO KEY UPDATE SKIP LOCKED")
 
+# A worker writes hardly anything but successes: three arrays in place of sixteen, and no look before the write. What an
+# UPDATE waits for it judges anew by what the row has become. A row that it does not meet is asked for by the statement
+# above, which knows why. (Without its status in disguise, the planner would look for the rows by a partial index.)
+_SUCCEED: Final = """
+UPDATE {task} AS task SET
+  status = 'success', settled_run = task.run, finished = {now}, lease = NULL, lease_end = NULL,
+  cancel_requested = FALSE, crashes = 0, result = change.result, error = NULL, reason = NULL
+FROM ROWS FROM (unnest($2::bigint[]), unnest($3::bigint[]), unnest($4::bytea[])) AS change(id, run, result)
+WHERE task.id = change.id AND task.run = change.run AND task.worker = $5
+  AND task.status || '' IN ('started', 'held') AND task.settled_run IS DISTINCT FROM task.run
+RETURNING task.id, task.run
+"""
+
 _GUARDS: Final = {guard: guard.value for guard in Guard}
 _STATUSES: Final = {status: status.value for status in TaskStatus}
 
 
 async def change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
+    worker = common_winner(changes)
+    if worker is None:
+        return await _change(connection, sql, offset, changes)
+    ordered = sorted([(change.id, change.run, change.result) for change in changes])
+    rows = await connection.fetch(sql.fill(_SUCCEED), offset, *columns(ordered), worker)
+    done = {(id, run) for id, run in rows}
+    left = [change for change in changes if (change.id, change.run) not in done]
+    answers = iter(await _change(connection, sql, offset, left) if left else ())
+    return [
+        Changed(id=change.id, answer=ChangeAnswer.accepted)
+        if (change.id, change.run) in done
+        else next(answers)
+        for change in changes
+    ]
+
+
+async def _change(connection: Connection, sql: Sql, offset: int, changes: Sequence[Change]) -> list[Changed]:
     text = _RESCUE if any(change.guard is Guard.expired for change in changes) else _CHANGE
     rows = await connection.fetch(sql.fill(text), offset, *columns([_row(change) for change in changes]))
     done = {place for place, *_ in rows}

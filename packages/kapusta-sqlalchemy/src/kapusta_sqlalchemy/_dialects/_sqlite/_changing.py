@@ -18,6 +18,7 @@ from kapusta.backend import (
     TaskStatus,
 )
 
+from ..._plain import common_winner
 from ..._rows import to_duration
 from ._sql import MOST_ROWS, Sql, listed, values
 from ._trouble import is_locked
@@ -56,6 +57,18 @@ END
 RETURNING id, run
 """
 
+# A worker writes hardly anything but successes: three values a row in place of sixteen.
+_SUCCEED: Final = """
+WITH change(id, run, result) AS (VALUES {0})
+UPDATE {task} AS task SET
+  status = 'success', settled_run = task.run, finished = {now}, lease = NULL, lease_end = NULL,
+  cancel_requested = 0, crashes = 0, result = change.result, error = NULL, reason = NULL
+FROM change
+WHERE task.id = change.id AND task.run = change.run AND task.status IN ('started', 'held')
+  AND task.worker = ? AND task.settled_run IS NOT task.run
+RETURNING id, run
+"""
+
 _SETTLED: Final = "SELECT id, run, settled_run, worker FROM {task} WHERE id IN ({0})"
 
 _RESCUES_WAIT: Final = 0.05
@@ -80,8 +93,14 @@ async def _write(
 ) -> None:
     """Write what may be written, and note in *accepted* what that was."""
     for start in range(0, len(changes), MOST_ROWS):
-        text, parameters = values([_row(change) for change in changes[start : start + MOST_ROWS]])
-        rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
+        some = changes[start : start + MOST_ROWS]
+        worker = common_winner(some)
+        if worker is None:
+            text, parameters = values([_row(change) for change in some])
+            rows = await connection.execute_fetchall(sql.fill(_CHANGE, text), (offset, *parameters))
+        else:
+            text, parameters = values([(change.id, change.run, change.result) for change in some])
+            rows = await connection.execute_fetchall(sql.fill(_SUCCEED, text), (*parameters, offset, worker))
         accepted.update((id, run) for id, run in rows)
 
 
