@@ -103,8 +103,8 @@ async def test_a_claim_whose_answer_is_lost_is_given_back(
     await task.launch()
     await worker.crud.startup()
     worker.create_listening_task()
-    assert worker._worker is not None
-    lost = network.proxy.lose_reply(_as_sent(network, worker._worker.id))
+    assert worker._host._worker is not None
+    lost = network.proxy.lose_reply(_as_sent(network, worker._host._worker.id))
 
     [found] = await eventually(lambda: _ended(elsewhere), "it has run", within=15)
 

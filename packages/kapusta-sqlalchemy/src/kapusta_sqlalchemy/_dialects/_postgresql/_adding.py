@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from asyncpg import Connection, UniqueViolationError
+from asyncpg import Connection
 
 from kapusta.backend import Added, AddOutcome, NewTask
 
@@ -22,8 +22,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
 
-# Of tasks that differ in id and payload alone: two arrays in place of fifteen. Where an id is taken nothing is stored,
-# and the statement above is asked, which knows of each.
+# The same of tasks that differ in id and payload alone: two arrays in place of fifteen.
 _ADD_ALIKE: Final = """
 INSERT INTO {task} (id, token, name, payload, codec, mode, queue, rank, eta, deadline, options, status, run,
                     failures, crashes, interruptions, cancel_requested, created)
@@ -33,17 +32,21 @@ SELECT new.id, $4, $5, new.payload, $6, $7, $8, $9::smallint,
        $13::bytea, 'pending', 0, 0, 0, 0, FALSE, store.now
 FROM ROWS FROM (unnest($2::bigint[]), unnest($3::bytea[])) AS new(id, payload),
      (SELECT {now} AS now OFFSET 0) AS store
+ORDER BY new.id
+ON CONFLICT (id) DO NOTHING
+RETURNING id
 """
 
 _TOKENS: Final = "SELECT id, token FROM {task} WHERE id = ANY($1::bigint[])"
 
 
 async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
-    if are_alike(tasks) and await _add_alike(connection, sql, offset, tasks):
-        return [Added(id=task.id, outcome=AddOutcome.new) for task in tasks]
     if any(task.unique for task in tasks):
         return await add_keyed(connection, sql, offset, tasks)
-    rows = await connection.fetch(sql.fill(_ADD), offset, *columns([row_of(task) for task in tasks]))
+    if are_alike(tasks):
+        rows = await connection.fetch(sql.fill(_ADD_ALIKE), offset, *_alike(tasks))
+    else:
+        rows = await connection.fetch(sql.fill(_ADD), offset, *columns([row_of(task) for task in tasks]))
     new = {id for (id,) in rows}
     tokens: dict[int, str] = {}
     if len(new) < len(tasks):
@@ -52,18 +55,11 @@ async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[New
     return [Added(id=task.id, outcome=_outcome(task, new, tokens)) for task in tasks]
 
 
-async def _add_alike(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> bool:
-    """Store tasks that differ in id and payload alone; ``False``: an id is taken, and none is stored."""
+def _alike(tasks: Sequence[NewTask]) -> tuple[Any, ...]:
+    """The ids, the payloads, and what they have in common."""
     _, token, name, _, codec, mode, queue, rank, eta, delay, overdue_after, options, *_ = row_of(tasks[0])
-    try:
-        await connection.fetch(
-            sql.fill(_ADD_ALIKE),
-            *(offset, [task.id for task in tasks], [task.payload for task in tasks], token, name),
-            *(codec, mode, queue, rank, eta, delay, overdue_after, options),
-        )
-    except UniqueViolationError:
-        return False
-    return True
+    each = [task.id for task in tasks], [task.payload for task in tasks]
+    return *each, token, name, codec, mode, queue, rank, eta, delay, overdue_after, options
 
 
 def _outcome(task: NewTask, new: set[int], tokens: dict[int, str]) -> AddOutcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -33,8 +32,7 @@ ON CONFLICT (id) DO NOTHING
 RETURNING id
 """
 
-# Of tasks that differ in id and payload alone: two values a row in place of twelve. Where an id is taken nothing is
-# stored, and the other statements are asked, which know of each.
+# The same of tasks that differ in id and payload alone: two values a row in place of twelve.
 _ADD_ALIKE: Final = """
 WITH store(now) AS MATERIALIZED (SELECT {now}),
 new(id, payload) AS (VALUES {0})
@@ -43,6 +41,8 @@ INSERT INTO {task} (id, token, name, payload, codec, mode, queue, rank, eta, dea
 SELECT new.id, ?, ?, new.payload, ?, ?, ?, ?, coalesce(?, min(store.now + ?, {last})), min(store.now + ?, {last}),
        ?, 'pending', 0, 0, 0, 0, 0, store.now
 FROM new, store WHERE new.id IS NOT NULL
+ON CONFLICT (id) DO NOTHING
+RETURNING id
 """
 
 _MOST_ALIKE: Final = 8192
@@ -96,32 +96,26 @@ _OUTCOMES: Final = "SELECT coalesce(taken_by, id), coalesce(outcome, 'new') FROM
 
 
 async def add(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> list[Added]:
-    if len(tasks) <= _MOST_ALIKE and are_alike(tasks) and await _add_alike(connection, sql, offset, tasks):
-        return [Added(id=task.id, outcome=AddOutcome.new) for task in tasks]
-    if len(tasks) > MOST_ROWS or any(task.unique for task in tasks):
+    if len(tasks) <= _MOST_ALIKE and are_alike(tasks):
+        _, token, name, _, *others = row_of(tasks[0])
+        text, parameters = values([(task.id, task.payload) for task in tasks])
+        rows = await connection.execute_fetchall(
+            sql.fill(_ADD_ALIKE, text), (offset, *parameters, token, name, *others)
+        )
+    elif len(tasks) > MOST_ROWS or any(task.unique for task in tasks):
         return await _add_staged(connection, sql, offset, tasks)
-    text, parameters = values([row_of(task) for task in tasks])
-    rows = await connection.execute_fetchall(sql.fill(_ADD, text), (offset, *parameters))
+    else:
+        text, parameters = values([row_of(task) for task in tasks])
+        rows = await connection.execute_fetchall(sql.fill(_ADD, text), (offset, *parameters))
     new = {id for (id,) in rows}
-    tokens: dict[int, str] = {}
-    if len(new) < len(tasks):
-        text, ids = listed([task.id for task in tasks])
-        rows = await connection.execute_fetchall(sql.fill(_TOKENS, text), ids)
-        tokens = {row[0]: row[1] for row in rows}
+    tokens = {} if len(new) == len(tasks) else await _tokens(connection, sql, [task.id for task in tasks])
     return [Added(id=task.id, outcome=_outcome(task, new, tokens)) for task in tasks]
 
 
-async def _add_alike(connection: Connection, sql: Sql, offset: int, tasks: Sequence[NewTask]) -> bool:
-    """Store tasks that differ in id and payload alone; ``False``: an id is taken, and none is stored."""
-    _, token, name, _, *others = row_of(tasks[0])
-    text, parameters = values([(task.id, task.payload) for task in tasks])
-    try:
-        await connection.execute_fetchall(
-            sql.fill(_ADD_ALIKE, text), (offset, *parameters, token, name, *others)
-        )
-    except sqlite3.IntegrityError:
-        return False
-    return True
+async def _tokens(connection: Connection, sql: Sql, ids: Sequence[int]) -> dict[int, str]:
+    text, parameters = listed(ids)
+    rows = await connection.execute_fetchall(sql.fill(_TOKENS, text), parameters)
+    return {row[0]: row[1] for row in rows}
 
 
 def _outcome(task: NewTask, new: set[int], tokens: dict[int, str]) -> AddOutcome:
