@@ -21,3 +21,8 @@ def die(path: str) -> None:
 def run_out_of_time() -> None:
     """Raise what a timeout of a socket raises."""
     raise TimeoutError("the peer did not answer")
+
+
+def divide_by_zero() -> None:
+    """Fail."""
+    raise ZeroDivisionError("what the body raised")

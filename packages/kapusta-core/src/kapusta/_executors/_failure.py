@@ -22,9 +22,7 @@ class RaisedInChild(Exception):  # noqa: N818 - it stands for an exception of an
         super().__init__(trace)
 
     def __str__(self) -> str:
-        return (
-            f"\n{self.args[0]}"  # below the name of this class, as the traceback of an own exception is shown
-        )
+        return f"\n{self.args[0].rstrip()}"  # formatters put the name of the class before it
 
 
 def describe(error: BaseException) -> str:
