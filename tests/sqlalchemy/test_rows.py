@@ -12,7 +12,7 @@ from tests.core.example_task import stored_task
 
 async def test_rows_that_cannot_be_read_cost_a_page_for_a_hundred_of_them() -> None:
     """However many of them there are, and however little was missing: not a question for each."""
-    rows = [[id, id < 100 or id > 5_000, "name"] for id in range(1, 5_101)]
+    rows = [[id, id < 100 or id > 5_000, "task"] for id in range(1, 5_101)]
     questions = 0
 
     async def fetch(query: TaskQuery) -> Sequence[Any]:
