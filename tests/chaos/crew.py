@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from kapusta.testing import Proxy
 from tests.architecture.tree import ROOT
 from tests.chaos.bodies import FOLDER
 from tests.chaos.engines import Engine
-from tests.servers.proxy import Proxy
 
 _PAUSE: Final = 0.3
 """Seconds until a worker that has ended, for whatever reason, is started again."""

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from kapusta.testing import Proxy
 from tests.chaos.crew import Member
 from tests.chaos.engines import Engine
 from tests.chaos.events import Death, Fault
 from tests.chaos.journal import Journal
 from tests.chaos.phases import PHASES, POINTS
 from tests.chaos.watch import Watch
-from tests.servers.proxy import Proxy
 from tests.worker.eventually import eventually
 
 _PATIENCE: Final = 25.0

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 from kapusta.backend import BaseCRUD, StoreUnavailableError, TaskQuery, TaskStatus
+from kapusta.testing import Proxy
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.chaos.checker import violations
 from tests.chaos.crew import Member
@@ -23,7 +24,6 @@ from tests.chaos.journal import Journal, Reader
 from tests.chaos.load import Load
 from tests.chaos.recording import nonce_in
 from tests.chaos.watch import Watch
-from tests.servers.proxy import Proxy
 from tests.worker.eventually import eventually
 
 LEASE: Final = 2.0

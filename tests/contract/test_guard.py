@@ -7,17 +7,26 @@ import subprocess
 import sys
 import types
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 import kapusta.testing
+from kapusta.backend import BaseCRUD, Clock
 from kapusta.testing import BackendContract
 from kapusta.testing._law import laws_of
+from kapusta.testing.contract import _opening
+from kapusta_memory import MemoryCRUD
+from kapusta_memory._storage import Storage
+from tests.contract.handles import handles_to_one_store
 
 pytest_plugins = ["pytester"]
 
 A_LAW = "test_a_claim_starts_a_due_task"
+LAWS = dict(laws_of(BackendContract))
 
 
 def silent(self: object) -> None:
@@ -123,6 +132,113 @@ def test_a_law_that_a_backend_breaks_fails(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines([f"FAILED *{A_LAW}*"])
 
 
+def test_a_short_traceback_shows_the_hint_of_a_law(pytester: pytest.Pytester) -> None:
+    """Where to look is shown without opening the suite; `--tb=short` leaves docstrings out."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from kapusta.testing import BackendContract
+        from kapusta_memory import MemoryCRUD
+
+        class TestMine(BackendContract):
+            @pytest.fixture
+            def open_backend(self):
+                return lambda clock: MemoryCRUD(clock=clock)  # to a storage of its own each time
+        """
+    )
+    law = "test_handles_see_each_others_writes_at_once"
+
+    result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", "--tb=short", "-k", law)
+
+    result.assert_outcomes(failed=1, deselected=len(LAWS) - 1)
+    result.stdout.fnmatch_lines(["E*If it fails: a handle reads from an old snapshot or from a cache."])
+
+
+def test_laws_of_an_optional_fixture_are_skipped_in_words(pytester: pytest.Pytester) -> None:
+    """A backend without a URL, an outage or a server misses the laws of it, and each says what it missed."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from kapusta.testing import BackendContract
+        from kapusta_memory import MemoryCRUD
+
+        class TestMine(BackendContract):
+            @pytest.fixture
+            def open_backend(self):
+                return lambda clock: MemoryCRUD(clock=clock)
+        """
+    )
+    laws = "url_leads or after_an_outage or after_each_cut"
+
+    result = pytester.runpytest_subprocess("-q", "-rs", "-p", "no:cacheprovider", "-k", laws)
+
+    result.assert_outcomes(skipped=3, deselected=len(LAWS) - 3)
+    for fixture in ("url", "outage", "server"):
+        result.stdout.fnmatch_lines([f"SKIPPED*TestMine has no fixture {fixture}: *"])
+
+
+def test_a_backend_of_an_earlier_protocol_keeps_the_law_of_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upgrade of the core breaks no backend that a stranger has written for the protocol before."""
+    monkeypatch.setattr(BaseCRUD, "protocol", BaseCRUD.protocol + 1)
+
+    LAWS["test_a_handle_shows_its_clock_and_its_facts"](BackendContract(), handles_to_one_store())
+
+
+def test_a_backend_of_a_later_protocol_breaks_the_law_of_facts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This core does not know what such a backend expects of it."""
+    monkeypatch.setattr(MemoryCRUD, "protocol", BaseCRUD.protocol + 1)
+
+    with pytest.raises(AssertionError):
+        LAWS["test_a_handle_shows_its_clock_and_its_facts"](BackendContract(), handles_to_one_store())
+
+
+class ParameterCRUD(MemoryCRUD):
+    """Has two parameters: the shelf that its tasks are on, and its patience. A twin drops those named in `drops`."""
+
+    shelves: ClassVar[dict[str, Storage]] = {}
+    drops: ClassVar[frozenset[str]] = frozenset()
+
+    def __init__(self, shelf: str = "", patience: str = "", *, clock: Clock | None = None) -> None:
+        super().__init__(clock=clock)
+        self.shelf, self.patience = shelf, patience
+        self.storage = self.shelves.setdefault(shelf, self.storage)
+
+    def __repr__(self) -> str:
+        return f"<ParameterCRUD shelf={self.shelf} patience={self.patience}>"
+
+    def twin(self) -> ParameterCRUD:  # noqa: D102 - the protocol carries the docstring
+        parameters = {"shelf": self.shelf, "patience": self.patience}
+        kept = {name: value for name, value in parameters.items() if name not in self.drops}
+        return type(self)(**kept, clock=self.clock)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "law", "keeps"),
+    [
+        ("", "test_a_twin_of_an_opened_url_sees_the_same_tasks", True),
+        ("", "test_a_twin_of_an_opened_url_keeps_its_parameters", True),
+        ("shelf", "test_a_twin_of_an_opened_url_sees_the_same_tasks", False),
+        ("patience", "test_a_twin_of_an_opened_url_keeps_its_parameters", False),
+    ],
+)
+def test_a_twin_that_drops_a_parameter_of_its_url_breaks_a_law(
+    dropped: str, law: str, keeps: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A parameter that decides where tasks are is missed by its tasks, any other by what the handle shows of itself."""
+    monkeypatch.setattr(ParameterCRUD, "shelves", {})
+    monkeypatch.setattr(ParameterCRUD, "drops", frozenset({dropped}))
+
+    def from_url(url: str, clock: Clock) -> ParameterCRUD:
+        return ParameterCRUD(**dict(parse_qsl(urlsplit(url).query)), clock=clock)
+
+    monkeypatch.setattr(_opening, "from_url", from_url)
+    expected = nullcontext() if keeps else pytest.raises(AssertionError)
+    url = "shelves://?shelf=top&patience=9"
+
+    with expected:
+        LAWS[law](BackendContract(), lambda clock: from_url(url, clock), url=url)
+
+
 def test_each_law_says_what_it_claims() -> None:
     """A law has a docstring: a claim that is a sentence, and what to look at if it fails."""
     silent = [
@@ -137,7 +253,7 @@ def test_each_law_says_what_it_claims() -> None:
 
 
 def test_the_laws_can_be_listed_and_counted() -> None:
-    """`python -m kapusta.testing` prints every law with its claim, and their number."""
+    """`python -m kapusta.testing` prints every law with its claim and its hint, and their number."""
     printed = subprocess.run(
         [sys.executable, "-m", "kapusta.testing"], check=True, capture_output=True, text=True
     ).stdout
@@ -145,6 +261,7 @@ def test_the_laws_can_be_listed_and_counted() -> None:
     names = [name for name, _ in laws_of(BackendContract)]
     assert printed.splitlines()[-1] == f"{len(names)} laws"
     assert [name.removeprefix("test_").replace("_", " ") in printed for name in names] == [True] * len(names)
+    assert printed.count("\n    If it fails: ") == len(names)
     assert len(names) >= 90
 
 

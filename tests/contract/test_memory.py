@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import timedelta
 
 import pytest
 
 from kapusta.testing import BackendContract, OpenBackend
 from kapusta_memory import MemoryCRUD
+from kapusta_memory._urls import open_url
 from tests.contract.handles import handles_to_one_store
 
 
@@ -15,9 +17,14 @@ class TestMemory(BackendContract):
     """Handles to one store in memory."""
 
     @pytest.fixture
-    def open_backend(self) -> OpenBackend:
+    def open_backend(self, url: str) -> OpenBackend:
         """A callable that gives handles to a new store."""
-        return handles_to_one_store()
+        return handles_to_one_store(storage=open_url(url, None).storage)
+
+    @pytest.fixture
+    def url(self) -> str:
+        """The name of a new store."""
+        return f"memory://{secrets.token_hex(8)}"
 
 
 def test_memory_declares_what_it_can() -> None:

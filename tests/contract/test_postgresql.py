@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from kapusta.backend import Clock
-from kapusta.testing import BackendContract, OpenBackend
+from kapusta.testing import BackendContract, OpenBackend, Server
 from kapusta_sqlalchemy import AlchemyCRUD
+from tests.contract.handles import server_behind
 
 
 class TestPostgreSQL(BackendContract):
@@ -20,3 +21,13 @@ class TestPostgreSQL(BackendContract):
             return AlchemyCRUD(postgres_url, clock=clock)
 
         return open_backend
+
+    @pytest.fixture
+    def url(self, postgres_url: str) -> str:
+        """The URL of the same database, with an option for the driver."""
+        return f"{postgres_url}?timeout=30"
+
+    @pytest.fixture
+    def server(self, postgres_url: str) -> Server:
+        """The server of the same database."""
+        return server_behind(postgres_url)

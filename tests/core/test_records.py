@@ -13,8 +13,10 @@ from kapusta.backend import (
     MAX_ID,
     MAX_PRIORITY,
     Change,
+    ClaimRequest,
     Guard,
     NewTask,
+    RenewRequest,
     TaskQuery,
     TaskStatus,
     UniqueKey,
@@ -68,6 +70,28 @@ def new(**fields: object) -> NewTask:
         ),  # type: ignore[arg-type]  # likewise
         (lambda: TaskQuery(statuses=TaskStatus.held), "is no set"),  # type: ignore[arg-type]  # likewise
         (lambda: TaskQuery(ids=7), r"\(ids=7\) is no set"),  # type: ignore[arg-type]  # likewise
+        (lambda: new(overdue_after=timedelta(-1)), r"\(overdue_after=-1 day, 0:00:00\) is negative"),
+        (
+            lambda: UniqueKey(key="k", until=UniqueUntil.period, period=timedelta(-1)),
+            r"\(period=-1 day, 0:00:00\) is negative",
+        ),
+        (
+            lambda: ClaimRequest(worker="a", lease=timedelta(0), slots={}, names=frozenset()),
+            "not more than zero",
+        ),
+        (
+            lambda: ClaimRequest(worker="a", lease=timedelta(-1), slots={}, names=frozenset()),
+            "not more than zero",
+        ),
+        (lambda: RenewRequest(worker="a", lease=timedelta(0), renewals=[]), "not more than zero"),
+        (
+            lambda: Change(id=1, run=1, guard=Guard.resting, delay=timedelta(-1)),
+            r"\(delay=-1 day, 0:00:00, overdue_after=None\) has a negative duration",
+        ),
+        (
+            lambda: Change(id=1, run=1, guard=Guard.resting, overdue_after=timedelta(-1)),
+            "has a negative duration",
+        ),
         (lambda: TaskQuery(limit=-1), r"\(limit=-1\) is no count. Give a whole number, 0 or more"),
         (lambda: TaskQuery(limit="5"), r"\(limit='5'\) is no count"),  # type: ignore[arg-type]  # likewise
         (lambda: TaskQuery(after_id=-1), r"\(after_id=-1\) is no count"),

@@ -11,8 +11,8 @@ import pytest
 from sqlalchemy import make_url
 
 from kapusta import Kapusta
+from kapusta.testing import Proxy
 from kapusta_sqlalchemy import AlchemyCRUD
-from tests.servers.proxy import Proxy
 
 DATABASES = ("postgres_url", "mysql_url")
 

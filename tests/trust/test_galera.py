@@ -10,10 +10,10 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from kapusta.backend import StoreUnavailableError, TaskQuery
+from kapusta.testing import Proxy
 from kapusta_sqlalchemy import AlchemyCRUD
 from tests.servers.galera import Cluster
 from tests.servers.mariadb import ask
-from tests.servers.proxy import Proxy
 from tests.sqlalchemy.records import claim, new, settled
 from tests.trust.trial import HALF, Trial
 from tests.worker.eventually import eventually

@@ -1,9 +1,9 @@
 """The handle: each operation is one opening of the book."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 
 from kapusta.backend import (
@@ -42,14 +42,14 @@ class JsonFileCRUD(BaseCRUD):
     def __init__(self, path: str | Path, *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self.path = Path(path)
-        self._started = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self) -> None:
         async with open_book(self.path, create=True):
-            self._started = True
+            self._loop = asyncio.get_running_loop()
 
     async def shutdown(self) -> None:
-        self._started = False
+        self._loop = None
 
     def twin(self) -> "JsonFileCRUD":
         return JsonFileCRUD(self.path, clock=self.clock)
@@ -81,8 +81,8 @@ class JsonFileCRUD(BaseCRUD):
 
     async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
         async with self._book() as (book, now):
-            found = (task for _, task in sorted(book.tasks.items()) if rules.fits(query, task, now))
-            return list(islice(found, query.limit))
+            found = [task for _, task in sorted(book.tasks.items()) if rules.fits(query, task, now)]
+            return found[: query.limit]
 
     async def delete_tasks(self, ids: Sequence[int]) -> int:
         async with self._book() as (book, now):
@@ -96,8 +96,8 @@ class JsonFileCRUD(BaseCRUD):
 
     @asynccontextmanager
     async def _book(self) -> AsyncIterator[tuple[Book, datetime]]:
-        if not self._started:
-            raise StoreNotStartedError(backend="JsonFileCRUD")
+        if self._loop is not asyncio.get_running_loop():
+            raise StoreNotStartedError(backend="JsonFileCRUD", elsewhere=self._loop is not None)
         async with open_book(self.path) as book:
             yield book, self.clock.now()
 

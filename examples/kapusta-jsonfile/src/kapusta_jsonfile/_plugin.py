@@ -13,9 +13,9 @@ def kapusta_backends() -> Sequence[Backend]:
 
 def _open(url: str, clock: Clock | None) -> BaseCRUD:
     parts = urlsplit(url)
-    if parts.netloc or not parts.path.strip("/"):
+    if parts.netloc or parts.query or not parts.path.strip("/"):
         remedy = "Write jsonfile:///var/lib/app/tasks.json: three slashes, then the path from the root."
-        raise StoreUrlError(url=url, problem="names no file", remedy=remedy)
+        raise StoreUrlError(url=url, problem="is not the path of a file", remedy=remedy)
     from ._crud import JsonFileCRUD
 
     return JsonFileCRUD(unquote(parts.path), clock=clock)

@@ -60,15 +60,17 @@ class BaseCRUD(ABC):
     What holds for every operation:
 
     - A handle belongs to one event loop at a time, from ``startup()`` to ``shutdown()``. Used before or
-      after, it raises `StoreNotStartedError`.
-    - Each operation is atomic, durable when it returns, and may be cancelled at any moment: then it has
-      happened or not, and the handle works on. A handle may be used by many asyncio tasks at once.
+      after, or on another event loop, it raises `StoreNotStartedError`.
+    - Each operation is atomic, durable when it returns, and may be cancelled at any moment: then it raises
+      ``CancelledError``, has happened or not, and the handle works on. A handle may be used by many asyncio
+      tasks at once.
     - Instants follow the store's own clock, plus ``clock.offset``. They are kept to
-      ``capabilities.time_resolution``, and come back aware and in UTC.
+      ``capabilities.time_resolution``, and come back aware and in UTC. Now plus a duration that leads beyond
+      ``datetime.max`` is that instant; ``lease`` itself may then be kept as the longest that the store can count.
     - Names, queues, tokens, worker ids and unique keys are compared code point by code point.
     - Rows are locked and written in id order.
-    - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, and
-      the operation may be repeated. Conflicts between writers are repeated inside the backend first. If another
+    - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, never
+      an error of a driver or of the system, and the operation may be repeated. Conflicts between writers are repeated inside the backend first. If another
       writer is in the way still, ``busy=True`` says so: of a batch each is then tried by itself.
 
     - What a backend waits for in the world, such as a lock or a socket, it awaits by asyncio. ``clock.sleep``
@@ -129,7 +131,8 @@ class BaseCRUD(ABC):
     def twin(self) -> BaseCRUD:
         """A fresh handle, not started, to the same tasks, with the same clock.
 
-        It is used from another event loop, in another thread, and shares no connection with this one.
+        It is used from another event loop, in another thread, and shares no connection with this one. It has
+        all parameters of this one, also those that came with a URL.
         """
 
     # --- tasks --------------------------------------------------------------------------------------

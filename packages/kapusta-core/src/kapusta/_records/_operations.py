@@ -46,7 +46,7 @@ class ClaimRequest(Record, frozen=True, kw_only=True):
 
     Attributes:
         worker: the worker's id, random per start.
-        lease: for how long it wants the tasks.
+        lease: for how long it wants the tasks; more than zero.
         slots: how many it can take of each mode; a mode that is missing or has none is not taken.
         names: the names it knows.
         queues: the queues it serves; ``None``: all.
@@ -57,6 +57,10 @@ class ClaimRequest(Record, frozen=True, kw_only=True):
     slots: Mapping[TaskExecutionMode, int]
     names: frozenset[str]
     queues: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        if self.lease <= ZERO:
+            raise ValueError(f"ClaimRequest(lease={self.lease}) is not more than zero")
 
 
 class Claims(Record, frozen=True, kw_only=True):
@@ -112,8 +116,9 @@ class Change(Record, frozen=True, kw_only=True):
 
     Attributes:
         worker: with the guard ``holder``, who claims to hold it.
+        delay: zero or more.
         raise_run: begin another life: ``run`` grows by one, so that every earlier run is refused, and the
-            deadline becomes the store's now plus ``overdue_after`` (``None``: no deadline).
+            deadline becomes the store's now plus ``overdue_after`` (zero or more; ``None``: no deadline).
         cancel_requested: ask the worker that runs it to stop.
     """
 
@@ -138,6 +143,10 @@ class Change(Record, frozen=True, kw_only=True):
             raise ValueError(f"Change(worker=...) goes with guard=holder, not {self.guard}")
         if self.status is TaskStatus.started:
             raise ValueError("Change(status=started): only a claim starts a task")
+        if self.delay < ZERO or (self.overdue_after is not None and self.overdue_after < ZERO):
+            raise ValueError(
+                f"Change(delay={self.delay}, overdue_after={self.overdue_after}) has a negative duration"
+            )
         if self.error is None and self.reason is None:
             return
         for field, text in (("error", self.error), ("reason", self.reason)):
@@ -181,12 +190,16 @@ class RenewRequest(Record, frozen=True, kw_only=True):
     """The leases that one worker wants to keep.
 
     Attributes:
-        lease: how long they are to last from the store's now.
+        lease: how long they are to last from the store's now; more than zero.
     """
 
     worker: str
     lease: timedelta
     renewals: Sequence[Renewal]
+
+    def __post_init__(self) -> None:
+        if self.lease <= ZERO:
+            raise ValueError(f"RenewRequest(lease={self.lease}) is not more than zero")
 
 
 class RenewAnswer(StrEnum):

@@ -58,7 +58,7 @@ class UniqueKey(Record, frozen=True, kw_only=True):
     Attributes:
         key: any text without NUL and half surrogate pairs, compared code point by code point.
         until: how long the key stays in use.
-        period: with ``until=period``, how long; else ``None``.
+        period: with ``until=period``, how long, zero or more; else ``None``.
     """
 
     key: str
@@ -68,6 +68,8 @@ class UniqueKey(Record, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if (self.period is not None) != (self.until is UniqueUntil.period):
             raise ValueError(f"UniqueKey(period=...) goes with until=period, not {self.until}")
+        if self.period is not None and self.period < ZERO:
+            raise ValueError(f"UniqueKey(period={self.period}) is negative")
         if problem := text_problem(self.key):
             raise ValueError(f"UniqueKey(key={self.key!r}) {problem}")
 
@@ -86,7 +88,7 @@ class NewTask(Record, frozen=True, kw_only=True):
         priority: -100 to 100, higher first.
         eta: when it is due; ``None``: the store's now plus ``delay``.
         delay: zero or more; counts only where ``eta`` is ``None``.
-        overdue_after: the deadline is the store's now plus this; ``None``: no deadline.
+        overdue_after: zero or more; the deadline is the store's now plus this; ``None``: no deadline.
         options: what only core reads, encoded.
         unique: a key that no other task may be using.
     """
@@ -120,6 +122,8 @@ class NewTask(Record, frozen=True, kw_only=True):
             raise ValueError(f"NewTask(queue={self.queue!r}, token={self.token!r}) {problem}")
         if self.delay < ZERO:
             raise ValueError(f"NewTask(delay={self.delay}) is negative")
+        if self.overdue_after is not None and self.overdue_after < ZERO:
+            raise ValueError(f"NewTask(overdue_after={self.overdue_after}) is negative")
 
 
 class StoredTask(Record, frozen=True, kw_only=True):

@@ -5,14 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .. import _installed  # noqa: F401 - refuses a mixture before anything of it is imported
-from ._stage import OpenBackend
+from ._proxy import Proxy
+from ._stage import OpenBackend, Outage, Server
 from .clock import ManualClock
 from .faulty import FaultKind, FaultyCRUD
 
 if TYPE_CHECKING:
     from .contract import BackendContract
 
-__all__ = ["BackendContract", "FaultKind", "FaultyCRUD", "ManualClock", "OpenBackend"]
+__all__ = [
+    "BackendContract",
+    "FaultKind",
+    "FaultyCRUD",
+    "ManualClock",
+    "OpenBackend",
+    "Outage",
+    "Proxy",
+    "Server",
+]
 
 
 def __getattr__(name: str) -> object:

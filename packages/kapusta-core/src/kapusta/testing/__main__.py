@@ -1,14 +1,14 @@
-"""``python -m kapusta.testing`` prints the laws that a backend is held against, with their claims."""
+"""``python -m kapusta.testing`` prints the laws that a backend is held against, each with its claim and its hint."""
 
 from __future__ import annotations
 
 import sys
 
-from ._law import laws_of
+from ._law import claim_of, hint_of, laws_of
 
 
 def main() -> int:
-    """Print each law and the first line of its claim, and how many there are; give the exit code."""
+    """Print each law, its claim and its hint, and the number of laws; return the exit code."""
     try:
         from . import BackendContract
     except ImportError as missing:
@@ -16,8 +16,8 @@ def main() -> int:
         return 1
     laws = list(laws_of(BackendContract))
     for name, law in laws:
-        claim = (law.__doc__ or "").strip().partition("\n")[0]
-        sys.stdout.write(f"{name.removeprefix('test_').replace('_', ' ')}\n    {claim}\n")
+        title = name.removeprefix("test_").replace("_", " ")
+        sys.stdout.write(f"{title}\n    {claim_of(law)}\n    {hint_of(law)}\n")
     sys.stdout.write(f"{len(laws)} laws\n")
     return 0
 

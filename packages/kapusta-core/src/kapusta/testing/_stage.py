@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
@@ -18,6 +20,25 @@ T = TypeVar("T")
 
 OpenBackend: TypeAlias = Callable[[Clock], BaseCRUD]
 """Gives a fresh handle, not started, to the storage of this test."""
+
+Outage: TypeAlias = Callable[[], AbstractContextManager[object]]
+"""Gives a context manager; the store is out of reach while it is entered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    """A store on a socket, for laws that put a `Proxy` in front of it.
+
+    Attributes:
+        host: where the server listens.
+        port: likewise.
+        open_through: gives a fresh handle, not started, that connects to 127.0.0.1 at the port given instead, and
+            otherwise leads where the handles of ``open_backend`` lead.
+    """
+
+    host: str
+    port: int
+    open_through: Callable[[int, Clock], BaseCRUD]
 
 
 class Stage:
@@ -47,7 +68,10 @@ class Stage:
 
     def fresh(self) -> BaseCRUD:
         """A handle that is not started; it is shut down at the end all the same."""
-        handle = self._open_backend(self.clock)
+        return self.keep(self._open_backend(self.clock))
+
+    def keep(self, handle: BaseCRUD) -> BaseCRUD:
+        """Shut *handle* down at the end; return it."""
         self._open.append(handle)
         return handle
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any, Final
 
-from kapusta._enums import FINAL, TaskStatus
+from kapusta._crud import BaseCRUD
+from kapusta._enums import FINAL, TaskExecutionMode, TaskStatus
 from kapusta._records import Guard, TaskQuery
 
 from .._examples import (
     HOUR,
     changed,
+    claim,
     found,
     look,
     renewed,
@@ -21,6 +25,18 @@ from .._examples import (
 )
 from .._law import law
 from .._stage import Stage
+
+_NAMES: Final = [f"name {n}" for n in range(5)]
+"""The names that a worker claims of thousands of tasks; the others stay pending."""
+_ALL: Final = ()
+
+
+async def _pages(store: BaseCRUD, **filters: Any) -> list[int]:
+    """Find ids page by page, and after the last one once more."""
+    ids: list[int] = []
+    while page := await found(store, after_id=ids[-1] if ids else 0, limit=333, **filters):
+        ids += page
+    return ids
 
 
 class FindingLaws:
@@ -313,3 +329,54 @@ class FindingLaws:
 
         assert len(first) == 2
         assert first == second
+
+    @law
+    async def test_pages_over_thousands_of_mixed_tasks_lose_none(self, stage: Stage) -> None:
+        """Of 3,000 tasks of mixed status, name and queue, page after page gives each that fits once, in id order.
+
+        If it fails: the limit is applied before a filter, or an index gives another order than the ids'.
+        """
+        store = await stage.open()
+        modes = list(TaskExecutionMode)
+        new = [
+            task(name=f"name {n % 7}", queue=f"queue {n % 3}", mode=modes[n % len(modes)], priority=n % 5)
+            for n in range(3000)
+        ]
+        for begin in range(0, 3000, 500):
+            await store.add_tasks(new[begin : begin + 500])
+        given = {each.id: each for each in (await claim(store, names=frozenset(_NAMES))).tasks}
+        statuses = {each.id: TaskStatus.pending for each in new}
+        statuses.update(dict.fromkeys(given, TaskStatus.started))
+        ends = [*sorted(FINAL), TaskStatus.started, TaskStatus.started]
+        changes = []
+        for place, id in enumerate(sorted(given)):
+            outermost = place < 10 or place >= len(given) - 10
+            end = TaskStatus.held if outermost else ends[place % len(ends)]
+            if end is not TaskStatus.started:
+                changes.append(settled(given[id], status=end))
+                statuses[id] = end
+        await store.change_tasks(changes)
+
+        def fitting(
+            *wanted: TaskStatus, names: Iterable[str] = _ALL, queues: Iterable[str] = _ALL
+        ) -> list[int]:
+            return [
+                each.id
+                for each in new
+                if statuses[each.id] in wanted
+                and (names is _ALL or each.name in names)
+                and (queues is _ALL or each.queue in queues)
+            ]
+
+        resting = [status for status in TaskStatus if status is not TaskStatus.started]
+        assert await _pages(store) == [each.id for each in new]
+        for status in TaskStatus:
+            assert await _pages(store, statuses=frozenset({status})) == fitting(status), status
+        assert await _pages(store, statuses=FINAL) == fitting(*FINAL)
+        assert await _pages(store, guards=frozenset({Guard.running})) == fitting(TaskStatus.started)
+        assert await _pages(store, guards=frozenset({Guard.resting}), names=frozenset({"name 2"})) == fitting(
+            *resting, names=["name 2"]
+        )
+        assert await _pages(store, statuses=FINAL, queues=frozenset({"queue 1"})) == fitting(
+            *FINAL, queues=["queue 1"]
+        )

@@ -34,7 +34,7 @@ from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding, _renewing, _starting
 from ._checkouts import GivenCheckout, MadeEngine, driver_of
-from ._file import check_path, identity
+from ._file import check_options, check_path, identity
 from ._opening import not_a_database, prepare
 from ._sql import Sql
 from ._trouble import ERRORS, FileReplacedError, trouble_of
@@ -71,6 +71,7 @@ class SQLite(Dialect):
 
     def make_engine(self, url: URL) -> AsyncEngine:
         check_path(url)
+        check_options(url)
         self._made = MadeEngine(url, size=self.writers + self.readers)
         return self._made.engine
 

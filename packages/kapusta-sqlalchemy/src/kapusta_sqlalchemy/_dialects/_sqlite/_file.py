@@ -14,6 +14,11 @@ _INSTEAD: Final = (
     "Use memory:// for tasks that may be forgotten, or name a file: sqlite+aiosqlite:///tasks.db."
 )
 
+_OPTIONS: Final = frozenset(
+    {"uri", "timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
+)
+"""What SQLAlchemy passes on to Python's module."""
+
 
 def path_of(url: URL) -> Path:
     """The absolute path of the database.
@@ -56,6 +61,21 @@ def check_path(url: URL) -> Path:
     if path.is_dir():
         raise StoreUrlError(url=shown(url), problem=f"leads to {path}, a folder", remedy="Name a file in it.")
     return path
+
+
+def check_options(url: URL) -> None:
+    """Refuse what SQLAlchemy would ignore with a warning: options that neither Python's module nor SQLite takes.
+
+    Raises:
+        StoreUrlError: there is one.
+    """
+    # With "uri=true" all others are SQLite's own, which alone knows them.
+    if unknown := set() if "uri" in url.query else url.query.keys() - _OPTIONS:
+        raise StoreUrlError(
+            url=shown(url),
+            problem=f"has an option that the driver does not take: {', '.join(sorted(unknown))}",
+            remedy=f"Choose of: {', '.join(sorted(_OPTIONS))}; those of SQLite itself need uri=true beside them.",
+        )
 
 
 def identity(path: Path) -> tuple[int, int] | None:

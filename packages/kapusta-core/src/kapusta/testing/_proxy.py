@@ -6,13 +6,15 @@ import asyncio
 import socket
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Final, Self, cast
 
-_CHUNK = 1 << 16
+_CHUNK: Final = 1 << 16
 
 
 class Proxy:
-    """Passes on what comes, until it is told otherwise; lives on the loop that opened it.
+    """A network that works until a test says otherwise; lives on the loop that entered it.
+
+    Enter it with ``async with Proxy(host, port) as proxy``, and connect to 127.0.0.1, port ``proxy.port``.
 
     Attributes:
         target: host and port that new connections lead to.
@@ -94,12 +96,26 @@ class Proxy:
         await self.refuse()
         await self.drop()
 
-    def lose_reply(self, to: bytes) -> asyncio.Event:
-        """Once, deliver a request that contains *to*, swallow the answer, and end that connection.
+    def lose_request(self, to: bytes = b"", *, skip: int = 0) -> asyncio.Event:
+        """Once, end a connection instead of delivering a request that contains *to*; *skip* such requests first.
 
-        The event is set when the server has answered, so what was asked is done.
+        A request is what arrives in one piece. The event is set when the connection has ended.
         """
-        loss = _Loss(to)
+        return self._plan(_Loss(to, skip, delivers=False))
+
+    def lose_reply(self, to: bytes = b"", *, skip: int = 0) -> asyncio.Event:
+        """Once, deliver a request that contains *to*, swallow the reply, and end that connection.
+
+        *skip* such requests are left alone first. The event is set when the server has replied, so the request
+        has been carried out.
+        """
+        return self._plan(_Loss(to, skip, delivers=True))
+
+    def lose_nothing(self) -> None:
+        """Drop the losses that were planned and have not happened."""
+        self._losses.clear()
+
+    def _plan(self, loss: _Loss) -> asyncio.Event:
         self._losses.append(loss)
         return loss.happened
 
@@ -107,18 +123,18 @@ class Proxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         pipe = _Pipe(task, writer)
         self._pipes.add(pipe)
         try:
             if self._hangs_up:
                 return
             await self._flows.wait()
-            pipe.upstream = await asyncio.open_connection(*self.target, limit=_CHUNK)
+            answers, server = await asyncio.open_connection(*self.target, limit=_CHUNK)
+            pipe.server = server
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._requests(pipe, reader))
-                group.create_task(self._answers(pipe))
+                group.create_task(self._requests(pipe, reader, server))
+                group.create_task(self._answers(pipe, answers))
         except* (OSError, _EndOfStream):
             pass  # one side has ended, and so does the other
         except* asyncio.CancelledError:
@@ -127,25 +143,32 @@ class Proxy:
             self._pipes.discard(pipe)
             pipe.close()
 
-    async def _requests(self, pipe: _Pipe, reader: asyncio.StreamReader) -> None:
-        assert pipe.upstream is not None
-        _, server = pipe.upstream
+    async def _requests(
+        self, pipe: _Pipe, reader: asyncio.StreamReader, server: asyncio.StreamWriter
+    ) -> None:
         while True:
             request = await _read(reader)
             await self._flows.wait()
             if pipe.is_stranded:
                 continue
-            for loss in self._losses:
-                if pipe.loss is None and loss.to in request:
-                    pipe.loss = loss
-            if pipe.loss in self._losses:
-                self._losses.remove(pipe.loss)
+            if pipe.loss is None and (loss := self._loss_of(request)) is not None:
+                if not loss.delivers:
+                    loss.happened.set()
+                    raise _EndOfStream
+                pipe.loss = loss
             server.write(request)
             await server.drain()
 
-    async def _answers(self, pipe: _Pipe) -> None:
-        assert pipe.upstream is not None
-        server, _ = pipe.upstream
+    def _loss_of(self, request: bytes) -> _Loss | None:
+        for loss in self._losses:
+            if loss.to in request:
+                loss.skip -= 1
+                if loss.skip < 0:
+                    self._losses.remove(loss)
+                    return loss
+        return None
+
+    async def _answers(self, pipe: _Pipe, server: asyncio.StreamReader) -> None:
         while True:
             answer = await _read(server)
             await self._flows.wait()
@@ -164,10 +187,10 @@ class _EndOfStream(Exception):  # noqa: N818 - it is no error
 
 
 class _Loss:
-    """A reply that is to be lost."""
+    """A request or a reply that is to be lost."""
 
-    def __init__(self, to: bytes) -> None:
-        self.to = to
+    def __init__(self, to: bytes, skip: int, *, delivers: bool) -> None:
+        self.to, self.skip, self.delivers = to, skip, delivers
         self.happened = asyncio.Event()
 
 
@@ -176,7 +199,7 @@ class _Pipe:
 
     def __init__(self, task: asyncio.Task[None], client: asyncio.StreamWriter) -> None:
         self._task, self.client = task, client
-        self.upstream: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self.server: asyncio.StreamWriter | None = None
         self.loss: _Loss | None = None
         self.is_stranded = False
 
@@ -185,8 +208,9 @@ class _Pipe:
         return self._task
 
     def close(self) -> None:
-        for writer in (self.client, *(self.upstream or ())[1:]):
-            assert isinstance(writer, asyncio.StreamWriter)
+        for writer in (self.client, self.server):
+            if writer is None:
+                continue
             end = writer.get_extra_info("socket")
             if end is not None:
                 # Whoever waits for an answer learns at once, by a reset, that there is none.
