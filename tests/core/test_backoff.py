@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -9,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kapusta import Backoff, KapustaValueError
+from kapusta import Backoff, Kapusta, KapustaValueError
 from kapusta._backoff import as_backoff
+from kapusta_memory import MemoryCRUD
 
 FIXED = Backoff(initial=2, maximum=60, factor=3, jitter=False)  # type: ignore[arg-type]  # seconds are welcome
 
@@ -83,3 +86,59 @@ def test_a_plain_duration_is_kept_to_exactly(value: Any, seconds: float) -> None
     backoff = as_backoff("backoff", value)
 
     assert {backoff.delay(failures, 0.1) for failures in (1, 2, 50)} == {timedelta(seconds=seconds)}
+
+
+class Daily(Backoff, frozen=True):
+    """A backoff with a formula of its own, which a stored task cannot hold."""
+
+    def delay(self, failures: int, chance: float) -> timedelta:
+        """Return a day, whatever happened."""
+        return timedelta(days=1)
+
+
+class Slow(Backoff, frozen=True):
+    """A backoff with other defaults: all of it is in its fields."""
+
+    initial: timedelta = timedelta(minutes=1)
+
+
+async def send() -> None:
+    """A task, for its options."""
+
+
+def given_to_kapusta(backoff: Backoff) -> object:
+    """Give it as the default of a Kapusta."""
+    return Kapusta(MemoryCRUD(), default_backoff=backoff)
+
+
+def given_to_task(backoff: Backoff) -> object:
+    """Give it at a registration."""
+    return Kapusta(MemoryCRUD()).register_task(send, backoff=backoff)
+
+
+def given_to_options(backoff: Backoff) -> object:
+    """Give it to with_options()."""
+    return Kapusta(MemoryCRUD()).register_task(send).with_options(backoff=backoff)
+
+
+async def given_to_launch(backoff: Backoff) -> object:
+    """Give it to one launch."""
+    async with Kapusta(MemoryCRUD()) as kapusta:
+        return await kapusta.register_task(send).launch(update_params={"backoff": backoff})
+
+
+@pytest.mark.parametrize("give", [given_to_kapusta, given_to_task, given_to_options, given_to_launch])
+async def test_a_backoff_with_its_own_delay_is_refused_wherever_it_is_given(
+    give: Callable[[Backoff], object],
+) -> None:
+    """A worker reads the stored fields only, so the user's formula would be ignored without a word."""
+    with pytest.raises(KapustaValueError, match=r"overrides delay\(\).*initial, maximum, factor"):
+        await settled(give(Daily()))
+
+    await settled(give(Slow()))
+
+
+async def settled(made: object) -> None:
+    """Await *made* where it is a coroutine."""
+    if inspect.isawaitable(made):
+        await made

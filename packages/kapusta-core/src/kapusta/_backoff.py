@@ -72,9 +72,16 @@ def as_backoff(option: str, value: Backoff | Duration | None) -> Backoff:
     """The backoff that *value* says; a duration is kept to exactly, ``None`` is no delay.
 
     Raises:
-        KapustaValueError: *value* is neither.
+        KapustaValueError: *value* is neither, or overrides `Backoff.delay`.
     """
     if isinstance(value, Backoff):
+        if type(value).delay is not Backoff.delay:
+            raise KapustaValueError(
+                option=option,
+                value=value,
+                problem="overrides delay(), which no worker would call: only the fields of a Backoff are stored",
+                remedy="Say it with initial, maximum, factor and jitter, or give a fixed duration.",
+            )
         return value
     constant = ZERO if value is None else as_timedelta(option, value)
     return Backoff(initial=constant, maximum=constant, factor=1.0, jitter=False)
