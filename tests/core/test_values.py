@@ -8,7 +8,7 @@ from collections import OrderedDict, namedtuple
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NamedTuple, NewType, TypedDict
+from typing import Annotated, Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar
 from uuid import UUID
 
 import attrs
@@ -20,6 +20,8 @@ from kapusta import ArgumentError, ResultUnreadableError, TaskHandle
 from kapusta._arguments import Arguments
 from kapusta._codec import Codecs, JsonCodec
 from tests.core.example_task import NOW
+
+T = TypeVar("T")
 
 
 def shown(value: object) -> str:
@@ -161,6 +163,50 @@ def result(annotation: Any, value: Any) -> Any:
     )
 
 
+@dataclass
+class Box(Generic[T]):
+    """A dataclass of anything."""
+
+    content: T
+
+
+@dataclass
+class Crate:
+    """A dataclass with fields of ``object``."""
+
+    anything: object
+    named: dict[str, object]
+    perhaps: object | None
+    point: Point
+
+
+class CrateStruct(msgspec.Struct):
+    """The same of msgspec."""
+
+    anything: object
+    many: list[object]
+
+
+@attrs.define
+class CrateAttrs:
+    """The same of attrs."""
+
+    anything: object
+
+
+class CrateModel(pydantic.BaseModel):
+    """The same of pydantic."""
+
+    anything: object
+
+
+@dataclass
+class UnionData:
+    """A field that msgspec cannot read, deep in a class."""
+
+    anything: object | int
+
+
 SAME = [
     (int, 2**63 - 1),
     (int, -(2**200)),
@@ -207,6 +253,26 @@ SAME = [
     (Id, Id(7)),
     (Text, Text("x")),
     (Any, {"a": [1, 2.5, None, True, "x"]}),
+    (object, {"a": [1, 2.5, None, True, "x"]}),
+    (object, 7),
+    (list[object], [1, "x", None]),
+    (dict[str, object], {"a": {"b": [1]}}),
+    (dict[str, list[object]], {"a": [{"b": 1}]}),
+    (dict[object, object], {"a": "b"}),
+    (tuple[object, ...], (1, "x")),
+    (object | None, None),
+    (object | None, [1]),
+    (Optional[object], {"a": 1}),  # noqa: UP045 - the older spelling is another class
+    (object | int, "x"),
+    (list[object | date], ["x"]),
+    (Annotated[object, "any at all"], [1]),
+    (list[Annotated[object, "any at all"]], [1]),
+    (Box[object], Box([1, "x"])),
+    (Box[dict[str, object]], Box({"a": [1]})),
+    (Crate, Crate([1], {"a": "x"}, None, Point(1, 2.5))),
+    (CrateStruct, CrateStruct({"a": 1}, [None, "x"])),
+    (CrateAttrs, CrateAttrs(["x"])),
+    (CrateModel, CrateModel(anything={"a": [1]})),
 ]
 
 
@@ -279,6 +345,8 @@ CHANGED = [
     (Any, Model(price=Decimal(1)), "would arrive as {'price': '1'"),
     (Any, math.nan, "would arrive as None"),
     (Loose, Loose({1}), "would arrive as Loose(anything=[1])"),
+    (object, NOW, "would arrive as '2026-05-17T12:00:00Z'"),
+    (dict[str, object], {"a": b"x"}, "would arrive as {'a': 'eA=='}"),
     (LooseData, LooseData(NOW), "would arrive as LooseData(anything='2026"),
     (LooseAttrs, LooseAttrs(Decimal(1)), "would arrive as LooseAttrs(anything='1')"),
     (set[Any], {Colour.red}, "would arrive as {'r'}"),
@@ -316,6 +384,7 @@ def test_what_would_arrive_changed_is_refused(annotation: Any, value: Any, words
         (Any, 1j, "cannot be encoded"),
         (str, "\ud800", "surrogates not allowed"),
         (type, int, "cannot be"),
+        (UnionData, UnionData(1), "`object | int` is not supported"),
         (LooseData, LooseData(object()), "cannot be encoded"),
     ],
     ids=shown,

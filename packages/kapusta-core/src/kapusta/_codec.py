@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import operator
+import types
+import typing
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, Literal, NamedTuple, Protocol, Union
 
 import msgspec
 
@@ -88,7 +91,7 @@ class JsonCodec:
 
     def decoder(self, shape: Any) -> Callable[[bytes], Any]:
         try:
-            return failing_clearly(msgspec.json.Decoder(shape, dec_hook=_from_builtins).decode)
+            return failing_clearly(msgspec.json.Decoder(_readable(shape), dec_hook=_from_builtins).decode)
         except (TypeError, RecursionError) as problem:
             raise ValueError(f"its annotation cannot be decoded from JSON: {problem}") from problem
 
@@ -151,7 +154,24 @@ def _to_builtins(value: Any) -> Any:
     raise TypeError(f"an object of type {type(value).__qualname__} cannot be encoded as JSON")
 
 
+def _readable(shape: Any) -> Any:
+    """*shape* with ``Any`` for each ``object`` in it, down to the fields of classes."""
+    if shape is object:
+        return Any
+    origin, parts = typing.get_origin(shape), typing.get_args(shape)
+    if origin is typing.Annotated:
+        return typing.Annotated[(_readable(parts[0]), *parts[1:])]
+    readable = tuple(map(_readable, parts))
+    if origin is None or origin is Literal or all(map(operator.is_, readable, parts)):
+        return shape
+    if origin in (Union, types.UnionType):
+        return Any if Any in readable else Union[readable]  # noqa: UP007 - the members are in a tuple
+    return origin[readable]
+
+
 def _from_builtins(shape: type[Any], value: Any) -> Any:
+    if shape is object:  # the field of a class
+        return value
     if hasattr(shape, "__pydantic_validator__"):
         return shape.model_validate(value)
     if issubclass(shape, (int, str)):
