@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import sys
 
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from kapusta.backend import StoreError
 
 from ._crud import AlchemyCRUD, url_of
+from ._dialects import said
 from ._script import UnknownRevisionError, script
 from ._tables import PREFIX, build_tables
 
@@ -49,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except SQLAlchemyError as error:
         sys.stderr.write(
-            f"The database did not carry out the upgrade: {_said(error)}. "
+            f"The database did not carry out the upgrade: {said(error)}. "
             "Check what --schema and --table-prefix name.\n"
         )
         return 1
@@ -64,13 +65,6 @@ async def _upgrade(url: str, prefix: str, schema: str | None) -> None:
 
 def _print_script(url: str, prefix: str, schema: str | None, start: str | None) -> None:
     sys.stdout.write(script(url_of(url), build_tables(prefix, schema), start=start))
-
-
-def _said(error: SQLAlchemyError) -> str:
-    """The first line of what the database said, or SQLAlchemy in its place; without the statement."""
-    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    words = cause.args[-1] if cause.args else cause
-    return str(words).strip().partition("\n")[0].rpartition(">: ")[2]  # SQLAlchemy 2.0 puts a class in front
 
 
 if __name__ == "__main__":

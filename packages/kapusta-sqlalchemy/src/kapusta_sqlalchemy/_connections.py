@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kapusta.backend import LogEvent, StoreUnavailableError, log_event
 
-from ._dialects import Checkout, Dialect
+from ._dialects import Checkout, Dialect, said
 from ._patience import patiently
 
 T = TypeVar("T")
@@ -43,6 +43,7 @@ class Connections:
 
         Raises:
             StoreUnavailableError: the database cannot, or not before patience ends.
+            Exception: the driver's, which concerns the data of a row.
         """
         return await self._operate(operation, work, self._readers)
 
@@ -70,6 +71,13 @@ class Connections:
         self._underway += 1
         try:
             return await patiently(self._dialect, operation, lambda: self._seated(operation, work, seats))
+        except StoreUnavailableError:
+            raise
+        except self._dialect.errors as error:
+            # The store was usable at startup, so an operator is at work on it: the caller keeps the row, and asks again.
+            if self._dialect.refuses_data(error):
+                raise
+            raise StoreUnavailableError(operation=operation, problem=said(error)) from error
         finally:
             self._underway -= 1
             self._ended.set()

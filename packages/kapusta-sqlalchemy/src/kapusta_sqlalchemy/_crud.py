@@ -29,6 +29,7 @@ from kapusta.backend import (
     StoredTask,
     StoreError,
     StoreNotStartedError,
+    StoreUnavailableError,
     StoreUrlError,
     TaskQuery,
     WakeKind,
@@ -36,7 +37,7 @@ from kapusta.backend import (
 )
 
 from ._connections import Connections
-from ._dialects import Dialect, choose
+from ._dialects import Dialect, choose, said
 from ._joining import Joined
 from ._migrate import STARTUP_SECONDS, ensure_schema
 from ._patience import answered_within, patiently
@@ -224,8 +225,15 @@ class AlchemyCRUD(BaseCRUD):
         """The store's random id, looked up once."""
         here = self._here()
         if here.store_id is None:
-            async with answered_within(STARTUP_SECONDS, "within"), here.engine.connect() as connection:
-                here.store_id = (await connection.execute(select(self._tables.store.c.id))).scalar_one()
+            try:
+                async with answered_within(STARTUP_SECONDS, "within"), here.engine.connect() as connection:
+                    here.store_id = (await connection.execute(select(self._tables.store.c.id))).scalar_one()
+            except StoreUnavailableError:
+                raise
+            except (
+                here.dialect.errors
+            ) as error:  # our own connection's; an error of the caller's connection stays as it is
+                raise StoreUnavailableError(operation="within", problem=said(error)) from error
         return here.store_id
 
     def _here(self) -> _Started:

@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, ClassVar, Final
 
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kapusta.backend import (
@@ -61,6 +62,14 @@ class Trouble:
     problem: str
     passes: bool = False
     closes: bool = True
+
+
+def said(error: Exception) -> str:
+    """Return the first line of what the database said, or SQLAlchemy in its place; without the statement."""
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    words = cause.args[-1] if cause.args else cause
+    first = str(words).strip().partition("\n")[0].rpartition(">: ")[2]  # SQLAlchemy 2.0 puts a class in front
+    return first or type(cause).__name__
 
 
 class Checkout(ABC):
@@ -179,7 +188,11 @@ class Dialect(ABC):
 
     @abstractmethod
     def trouble(self, error: Exception) -> Trouble | None:
-        """What one of ``errors`` means; ``None``: a mistake of ours or of the caller's."""
+        """What one of ``errors`` means; ``None``: neither an outage that is known by its name, nor a conflict."""
+
+    @abstractmethod
+    def refuses_data(self, error: Exception) -> bool:
+        """Return whether one of ``errors`` concerns the data of a row or of the call, not the state of the store."""
 
     def forbids(self, error: Exception) -> bool:  # noqa: ARG002 - not every database knows users
         """Whether one of ``errors`` says that this user may not create or change tables."""

@@ -36,7 +36,7 @@ from ._lanes import Looker
 from ._server import Server, look_at, refused
 from ._session import Session
 from ._sql import Sql, record_of
-from ._trouble import ERRORS, FORBIDDEN, code_of, trouble_of
+from ._trouble import ERRORS, FORBIDDEN, code_of, refuses_data, trouble_of
 
 # A lock is the server's, not a database's; a name has at most 64 characters.
 _LOCK_NAME: Final = "CONCAT('kapusta.', SHA1(CONCAT_WS('/', COALESCE(:schema, DATABASE()), :prefix)))"
@@ -116,6 +116,9 @@ class MySQL(Dialect):
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
+
+    def refuses_data(self, error: Exception) -> bool:
+        return refuses_data(error)
 
     def forbids(self, error: Exception) -> bool:
         return code_of(error) in FORBIDDEN

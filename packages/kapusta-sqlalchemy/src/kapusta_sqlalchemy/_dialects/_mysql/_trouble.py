@@ -60,7 +60,32 @@ _CANNOT: Final = {
     3169,  # session killed
     4031,  # MySQL: disconnected for inactivity
 }
-
+_DATA: Final = {
+    1022,  # duplicate key, on a write
+    1048,  # NULL in a column that takes none
+    DUPLICATE,
+    1118,  # row too large
+    1153,  # packet larger than max_allowed_packet
+    *(1216, 1217, 1451, 1452),  # foreign keys
+    1264,  # out of range
+    1265,  # truncated
+    1292,  # wrong value
+    1300,  # not of the character set
+    1301,  # result larger than max_allowed_packet
+    1364,  # no default
+    *range(1365, 1369),  # division by zero, wrong value, illegal value, WITH CHECK OPTION
+    1406,  # too long
+    1411,  # wrong value for a function
+    1441,  # overflow of a date
+    *(1557, 1761, 1762),  # foreign keys, duplicate
+    1586,  # duplicate key, named
+    *(1644, 1645),  # a trigger refuses the row
+    1690,  # out of range
+    1713,  # row too large for the undo log
+    3819,  # MySQL: CHECK
+    4025,  # MariaDB: CHECK
+}
+"""What concerns the data of a row: MySQL's own numbers, since not every version of the driver keeps the SQLSTATE."""
 
 ERRORS: Final[tuple[type[Exception], ...]] = (Error, DBAPIError, PoolTimeoutError, MigratingError)
 
@@ -91,6 +116,10 @@ def trouble_of(error: Exception) -> Trouble | None:
     if code in _CANNOT:
         return Trouble(_words_of(error))
     return None
+
+
+def refuses_data(error: Exception) -> bool:
+    return code_of(error) in _DATA
 
 
 def _words_of(error: Exception) -> str:

@@ -37,7 +37,7 @@ from ._hints import Hints, of_added, of_changed
 from ._listening import listening
 from ._opening import no_such_place, no_such_schema, prepare
 from ._sql import Sql
-from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, code_of, trouble_of
+from ._trouble import ERRORS, INSUFFICIENT_PRIVILEGE, LOCK_NOT_AVAILABLE, code_of, refuses_data, trouble_of
 
 _HOLDER: Final = text("""
 SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted
@@ -159,6 +159,9 @@ class PostgreSQL(Dialect):
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
+
+    def refuses_data(self, error: Exception) -> bool:
+        return refuses_data(error)
 
     def forbids(self, error: Exception) -> bool:
         return code_of(error) == INSUFFICIENT_PRIVILEGE

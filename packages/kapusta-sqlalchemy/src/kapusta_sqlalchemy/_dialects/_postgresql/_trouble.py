@@ -23,6 +23,10 @@ _PASSES: Final = {_SERIALIZATION_FAILURE, _DEADLOCK, LOCK_NOT_AVAILABLE}
 _CANNOT: Final = ("08", "53", "57", "58", "25P03", "25006")
 
 
+# Data and integrity exceptions, a trigger that refuses a row, and a row that is larger than a limit of the program.
+_DATA: Final = ("22", "23", "P0001", "54000")
+
+
 class ConflictError(Exception):
     """Another launch was faster; asked again, the store knows what that one has done."""
 
@@ -61,6 +65,15 @@ def trouble_of(error: Exception) -> Trouble | None:
     if (code is not None and code.startswith(_CANNOT)) or _is_about_the_connection(error):
         return Trouble(str(cause) or type(cause).__name__)
     return None
+
+
+def refuses_data(error: Exception) -> bool:
+    code = code_of(error)
+    if code is not None:
+        return code.startswith(_DATA)
+    # asyncpg refuses an argument before it sends it, in SQLAlchemy's wrapper or without.
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, ValueError) or isinstance(getattr(cause, "__cause__", None), ValueError)
 
 
 def _is_about_the_connection(error: Exception) -> bool:

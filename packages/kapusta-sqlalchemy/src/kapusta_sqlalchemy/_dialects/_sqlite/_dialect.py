@@ -37,7 +37,7 @@ from ._checkouts import GivenCheckout, MadeEngine, driver_of
 from ._file import check_options, check_path, identity
 from ._opening import not_a_database, prepare
 from ._sql import Sql
-from ._trouble import ERRORS, FileReplacedError, trouble_of
+from ._trouble import ERRORS, FileReplacedError, refuses_data, trouble_of
 from ._watching import watching
 
 
@@ -106,6 +106,9 @@ class SQLite(Dialect):
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)
+
+    def refuses_data(self, error: Exception) -> bool:
+        return refuses_data(error)
 
     # --- operations ---------------------------------------------------------------------------------
 

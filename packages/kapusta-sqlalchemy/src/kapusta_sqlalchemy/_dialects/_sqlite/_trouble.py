@@ -20,6 +20,7 @@ _CANNOT: Final = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
+_DATA: Final = {sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG}
 _PRIMARY: Final = 0xFF  # the low byte of an extended code is the code
 
 
@@ -61,3 +62,12 @@ def trouble_of(error: Exception) -> Trouble | None:
     if code in _CANNOT:
         return Trouble(str(cause))
     return None
+
+
+def refuses_data(error: Exception) -> bool:
+    code = code_of(error)
+    if code is not None:
+        return code in _DATA
+    # Python or the driver has refused a value, and SQLite was not asked.
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, ValueError | sqlite3.InterfaceError | sqlite3.ProgrammingError)
