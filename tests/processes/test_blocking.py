@@ -43,7 +43,9 @@ async def test_a_call_that_keeps_the_interpreter_for_itself_loses_its_lease(site
     other = await site.worker(task.name, lease=1)
 
     answer = await handle.result(timeout=60)
-    await first.logs(rf"Task {int(handle)} '\S+'(: its lease could not be renewed| is stopped: its lease is lost)")
+    await first.logs(
+        rf"Task {int(handle)} '\S+'(: its lease could not be renewed| is stopped: its lease is lost)"
+    )
     await site.noted("ended", times=2)
 
     stored = await site.stored(handle)
