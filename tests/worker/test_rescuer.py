@@ -11,7 +11,8 @@ import pytest
 
 from kapusta import TaskStatus
 from kapusta._store import Store
-from kapusta._worker._housekeeper import PAGE, Rescuer
+from kapusta._worker._housekeeper import PAGE, Rescuer, rescue_checks
+from kapusta._worker._keeper import busy_again
 from kapusta.backend import Change, ChangeAnswer, Changed, Guard, StoreUnavailableError, TaskQuery
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
@@ -123,3 +124,14 @@ async def test_a_row_that_is_busy_keeps_no_page_after_it_waiting_and_is_told_in_
 
     left = await scene.find_tasks(TaskQuery(statuses=frozenset({TaskStatus.started})))
     assert [task.id for task in left] == [busy]
+
+
+@pytest.mark.parametrize("seconds", [0.1, 1, 3, 9.9, 10, 30, 300, 86_400])
+def test_two_checks_come_within_two_leases_of_the_last_renewal(seconds: float) -> None:
+    """The promise: the task of a dead worker runs again within two leases, whatever a lease is."""
+    lease = timedelta(seconds=seconds)
+    rescuable = 4 / 3 * seconds
+    first = seconds / rescue_checks(lease)
+    second = 1.5 * busy_again(seconds)
+
+    assert rescuable + first + second <= 2 * seconds + 1e-9

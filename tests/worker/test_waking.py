@@ -17,7 +17,7 @@ from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from tests.worker.conftest import MakeKapusta, OpenStore
 
-PER_MINUTE = 12
+PER_MINUTE = 8
 LEASES_PER_MINUTE = 2
 
 
@@ -71,7 +71,7 @@ async def test_a_launch_starts_at_once_in_its_own_process(
 async def test_an_idle_worker_leaves_a_file_alone(
     on_sqlite: OpenStore, make_kapusta: MakeKapusta, statements: list[str]
 ) -> None:
-    """An idle worker on SQLite makes at most 12 statements a minute besides `data_version`."""
+    """An idle worker on SQLite makes at most 8 statements a minute besides `data_version`."""
     clock = ManualClock()
     kapusta = make_kapusta(on_sqlite(clock), max_tick_interval=300)
 

@@ -28,7 +28,7 @@ from .._slots import Slots
 from .._store import Store
 from ..types import TaskId
 from ._dispatcher import Dispatcher
-from ._housekeeper import LOOKS_PER_LEASE, Chore, Housekeeper, Rescuer
+from ._housekeeper import Chore, Housekeeper, Rescuer, rescue_checks
 from ._keeper import RENEWALS_PER_LEASE, busy_again
 from ._keeper_thread import KeeperRoom, KeeperThread, call_threadsafe
 from ._reporting import Reporter
@@ -133,7 +133,7 @@ class Worker:
         # So that two looks, one after the other, come within two leases of the last renewal.
         soon = timedelta(seconds=1.5 * busy_again(settings.lease.total_seconds()))
         rescuer = Rescuer(store, settings.lease, self._changed, logger, soon=soon)
-        rescue = Chore("rescue", settings.lease / LOOKS_PER_LEASE, rescuer.rescue, soon=soon)
+        rescue = Chore("rescue", settings.lease / rescue_checks(settings.lease), rescuer.rescue, soon=soon)
         self._housekeeper = Housekeeper([rescue], self._clock)
         self._stop_asked = asyncio.Event()
         self._stopped = asyncio.Event()

@@ -25,8 +25,17 @@ from ._supervisor import Failures
 _Claim = tuple[TaskId, int]
 
 PAGE: Final = 100
-LOOKS_PER_LEASE: Final = 4
-"""How often what has lost its worker is looked for."""
+_LONG_LEASE: Final = timedelta(seconds=10)
+
+
+def rescue_checks(lease: timedelta) -> int:
+    """Return the number of checks per lease for tasks whose worker has died.
+
+    A task can be rescued 4/3 of a lease after its last renewal. With the check after that, and the second one that
+    takes it (1.5 s later, a quarter of a short lease), it is rescued within two leases: 4/3 + 1/2 of a lease + 1.5 s,
+    or 4/3 + 1/3 + 1/4 of a short one. Each check is a transaction of an idle worker.
+    """
+    return 2 if lease >= _LONG_LEASE else 3
 
 
 class Chore(msgspec.Struct, frozen=True):

@@ -19,7 +19,7 @@ from ._checkouts import close, driver_of
 from ._sql import Sql
 from ._trouble import ERRORS
 
-PERIOD: Final = 15.0
+PERIOD: Final = 20.0
 """Seconds between two questions whether a notification still arrives."""
 PATIENCE: Final = 5.0
 """Seconds for the answer."""
