@@ -12,13 +12,10 @@ from sqlalchemy import make_url
 from kapusta.backend import Clock
 from kapusta.testing import OpenBackend, Server
 from kapusta_memory import MemoryCRUD
-from kapusta_memory._storage import Storage
 from kapusta_sqlalchemy import AlchemyCRUD
 
 
-def handles_to_one_store(
-    backend: type[MemoryCRUD] = MemoryCRUD, *, storage: Storage | None = None
-) -> OpenBackend:
+def handles_to_one_store(backend: type[MemoryCRUD] = MemoryCRUD, *, storage: Any = None) -> OpenBackend:
     """Return a callable that gives handles to one store in memory, a new one if none is given."""
     storage = storage or backend().storage
 

@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -20,7 +20,6 @@ from kapusta.testing import BackendContract
 from kapusta.testing._law import laws_of
 from kapusta.testing.contract import _opening
 from kapusta_memory import MemoryCRUD
-from kapusta_memory._storage import Storage
 from tests.contract.handles import handles_to_one_store
 
 pytest_plugins = ["pytester"]
@@ -195,7 +194,7 @@ def test_a_backend_of_a_later_protocol_breaks_the_law_of_facts(monkeypatch: pyte
 class ParameterCRUD(MemoryCRUD):
     """Has two parameters: the shelf that its tasks are on, and its patience. A twin drops those named in `drops`."""
 
-    shelves: ClassVar[dict[str, Storage]] = {}
+    shelves: ClassVar[dict[str, Any]] = {}
     drops: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, shelf: str = "", patience: str = "", *, clock: Clock | None = None) -> None:

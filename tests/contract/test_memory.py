@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
+from kapusta import Kapusta
 from kapusta.testing import BackendContract, OpenBackend
 from kapusta_memory import MemoryCRUD
-from kapusta_memory._urls import open_url
 from tests.contract.handles import handles_to_one_store
 
 
@@ -19,7 +20,7 @@ class TestMemory(BackendContract):
     @pytest.fixture
     def open_backend(self, url: str) -> OpenBackend:
         """A callable that gives handles to a new store."""
-        return handles_to_one_store(storage=open_url(url, None).storage)
+        return handles_to_one_store(storage=cast("MemoryCRUD", Kapusta(url).crud).storage)
 
     @pytest.fixture
     def url(self) -> str:

@@ -7,14 +7,12 @@ import logging
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from itertools import pairwise
 from time import perf_counter
 
 import asyncpg
 import pytest
 
-from kapusta._worker._housekeeper import rescue_checks
 from kapusta.backend import StoreUnavailableError, WakeKind
 from kapusta_sqlalchemy import AlchemyCRUD
 from kapusta_sqlalchemy._dialects._postgresql import _listening
@@ -236,11 +234,3 @@ async def test_a_launch_that_is_repeated_after_a_lost_reply_is_heard_of(
         await store.add_tasks([task])
 
         await ear.hears("work", 2)
-
-
-def test_an_idle_worker_makes_ten_transactions_a_minute() -> None:
-    """Rescue checks, claims and the listener's questions, with a lease of thirty seconds; the tenth is to spare."""
-    lease = timedelta(seconds=30)
-    leases = 60 / lease.total_seconds()
-
-    assert leases * rescue_checks(lease) + leases + 60 / _listening.PERIOD <= 9
