@@ -75,6 +75,18 @@ TABLE = [
         {"status": TaskStatus.success, "result": None, "reason": "it cannot be encoded"},
     ),
     Row(
+        "success with a result that arrives as something else",
+        stored_task(),
+        lambda task: succeeded(task, b'{"1":2}', "its result would arrive changed"),
+        {
+            "status": TaskStatus.success,
+            "result": b'{"1":2}',
+            "reason": "its result would arrive changed",
+            "crashes": 0,
+            "error": None,
+        },
+    ),
+    Row(
         "failure, no retry asked for",
         stored_task(crashes=1),
         fails(PLAIN),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from kapusta._arguments import Arguments
 from kapusta._clock import SystemClock
 from kapusta._codec import Codecs
 from kapusta._executors._attempt import Attempt, Body, Ended, ResultEncoder, Returned, StopCause, Stopped
@@ -254,7 +255,7 @@ async def test_a_body_that_ended_with_its_lease_is_said_to_have_lost_it(
         latest=None,
         lease=lease(clock, seconds),
         timeout=None,
-        encode=ResultEncoder("nap", Codecs(None).named("json"), 1000),
+        encode=ResultEncoder("nap", Codecs().named("json"), 1000, Arguments("nap", falls.nap, Codecs())),
     )
 
     try:

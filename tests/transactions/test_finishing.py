@@ -309,3 +309,25 @@ async def test_a_claim_that_was_lost_is_said_within_the_transaction(
     assert await handle.status() is TaskStatus.pending  # as its rescuer has left it
     assert await booked(engine) == []
     await rescuer.shutdown()
+
+
+async def test_a_result_that_arrives_as_something_else_is_said_to(
+    kapusta: Kapusta, begin: Begin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the body writes its own outcome, its reason and the log say it as they do of a returned one."""
+
+    async def book() -> object:
+        async with begin() as transaction:
+            await kapusta.finish_within(transaction, {1: b"x"})
+        return "too late"
+
+    task = kapusta.register_task(book, name="book")
+    await kapusta.startup()
+
+    handle = await task.launch()
+
+    assert await handle.result(timeout=10) == {"1": "eA=="}
+    change = "its result would arrive changed: {1: b'x'} as {'1': 'eA=='}"
+    (stored,) = await kapusta.crud.find_tasks(TaskQuery())
+    assert (stored.status, stored.reason) == (TaskStatus.success, change)
+    await eventually(lambda: change in caplog.text, "it is logged")

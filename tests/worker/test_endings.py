@@ -275,3 +275,40 @@ async def test_a_result_that_cannot_be_stored_is_a_success_without_one(
     task = await stored(kapusta, handle)
     assert (task.status, task.result, ran) == (TaskStatus.success, None, [1])
     assert "its result was not stored" in (task.reason or "")
+
+
+async def price_list() -> object:
+    """On the loop."""
+    return bodies.price_list()
+
+
+@pytest.mark.parametrize(
+    ("mode", "body"),
+    [
+        ("async_", price_list),
+        ("sync", bodies.price_list),
+        ("thread", bodies.price_list),
+        ("process", bodies.price_list),
+    ],
+)
+async def test_a_result_that_arrives_as_something_else_is_said_to(
+    mode: str,
+    body: Callable[[], object],
+    in_memory: OpenStore,
+    make_kapusta: MakeKapusta,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The task is a success, and its result is stored; but nobody finds out in production that its keys are text."""
+    kapusta = make_kapusta(in_memory())
+    task = kapusta.register_task(body, mode)
+    await kapusta.startup()
+    handle = await task.launch()
+
+    assert await handle.result(timeout=30) == {"1": "eA=="}
+
+    change = "its result would arrive changed: {1: b'x'} as {'1': 'eA=='}"
+    found = await stored(kapusta, handle)
+    assert (found.status, found.reason, found.crashes) == (TaskStatus.success, change, 0)
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert change in record.getMessage()
+    assert (vars(record)["event"], vars(record)["task_id"]) == ("task_result_problem", handle)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import types
 import typing
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from math import isfinite
+from typing import Any, Final, NamedTuple
 
-from ._brief import brief, said
+from ._brief import brief, cut, said
 from ._codec import Codec, Codecs, ForeignBytesError, Label, Role
 from ._errors import ArgumentError, ResultUnreadableError, TaskSignatureError, UnreadablePayloadError
 from ._signature import PlainSignature
@@ -16,6 +18,20 @@ RESERVED: Final = "update_params"
 """The keyword that ``launch`` keeps for itself."""
 
 _ANNOTATE = "Annotate the parameter with the type that it should arrive as."
+
+
+_PLAIN: Final = frozenset({type(None), bool, int, float, str})
+"""The types that arrive as they were sent, except a float that is not finite."""
+
+_SHORT: Final = 100
+"""How many characters of a value the reason of a task shows."""
+
+
+class _ResultReader(NamedTuple):
+    """How results are read; those of *plain* types need not be compared."""
+
+    decode: Callable[[bytes], Any]
+    plain: frozenset[type[Any]]
 
 
 class Arguments:
@@ -49,7 +65,7 @@ class Arguments:
             )
         self._plain = PlainSignature.of(self._signature)
         self._decoders: dict[str, dict[str, Callable[[bytes], Any]]] = {}
-        self._results: dict[str, Callable[[bytes], Any]] = {}
+        self._results: dict[str, _ResultReader] = {}
 
     @property
     def written_by(self) -> str:
@@ -119,12 +135,32 @@ class Arguments:
         """
 
         def decoder(reader: Codec) -> Callable[[bytes], Any]:
-            if reader.name not in self._results:
-                shape = self._hints(reader).get("return", Any)
-                self._results[reader.name] = self._decoder_of(reader, "return", shape)
-            return self._results[reader.name]
+            return self._result_reader(reader).decode
 
         return _result(self._codecs, decoder, data, codec=codec, stored_as=stored_as)
+
+    def result_problem(self, codec: Codec, value: object, body: bytes) -> str | None:
+        """Return how *body*, the encoded result *value*, would arrive as something else; ``None`` if it would not."""
+        if codec.keeps_types:
+            return None
+        try:
+            reader = self._results.get(codec.name) or self._result_reader(codec)
+            kind = type(value)
+            if kind in reader.plain and (kind is not float or isfinite(value)):  # type: ignore[arg-type]  # a float
+                return None
+            arrives = reader.decode(body)
+        except ArgumentError as problem:
+            return f"its result cannot be read: {problem.problem}"
+        except ValueError as problem:
+            return f"its result {brief(value, _SHORT)} does not fit the return annotation: {problem}"
+        return _result_difference(value, arrives)
+
+    def _result_reader(self, codec: Codec) -> _ResultReader:
+        if codec.name not in self._results:
+            shape = self._hints(codec).get("return", Any)
+            decode = self._decoder_of(codec, "return", shape)
+            self._results[codec.name] = _ResultReader(decode, _plain_kinds(shape))
+        return self._results[codec.name]
 
     def _part(self, codec: Codec, name: str, value: Any, decode: Callable[[bytes], Any]) -> bytes:
         try:
@@ -224,6 +260,42 @@ def _difference(sent: Any, arrives: Any) -> str | None:
         return None if _same(sent, arrives) else f"would arrive as {brief(arrives)}"
     except Exception as problem:  # noqa: BLE001 - a value's own code compares it
         return f"cannot be compared with what would arrive: {said(problem)}"
+
+
+def _result_difference(sent: Any, arrives: Any) -> str | None:
+    try:
+        if _same(sent, arrives):
+            return None
+        where, sent, arrives = _innermost(sent, arrives, "")
+    except Exception as problem:  # noqa: BLE001 - a value's own code compares it
+        return f"its result cannot be compared with what would arrive: {said(problem)}"
+    place = f" at {cut(where, _SHORT)}" if where else ""
+    return f"its result would arrive changed:{place} {brief(sent, _SHORT)} as {brief(arrives, _SHORT)}"
+
+
+def _innermost(sent: Any, arrives: Any, where: str) -> tuple[str, Any, Any]:
+    """Return the smallest part that differs, after the way to it."""
+    parts: Iterable[tuple[str, Any, Any]] = ()
+    if isinstance(sent, (list, tuple)) and isinstance(arrives, (list, tuple)) and len(sent) == len(arrives):
+        parts = ((f"[{at}]", *pair) for at, pair in enumerate(zip(sent, arrives, strict=True)))
+    elif isinstance(sent, dict) and isinstance(arrives, dict) and sent.keys() == arrives.keys():
+        parts = ((f"[{key!r}]", sent[key], arrives[key]) for key in sent)
+    elif type(sent) is type(arrives):
+        names = _field_names(type(sent))
+        parts = ((f".{name}", getattr(sent, name, None), getattr(arrives, name, None)) for name in names)
+    for step, one, other in parts:
+        if not _same(one, other):
+            return _innermost(one, other, where + step)
+    return where, sent, arrives
+
+
+def _plain_kinds(shape: Any) -> frozenset[type[Any]]:
+    """Return the plain types whose values arrive as they were sent where *shape* is the annotation."""
+    if shape is Any or shape is object:
+        return _PLAIN
+    is_union = typing.get_origin(shape) in (typing.Union, types.UnionType)
+    kinds = frozenset(typing.get_args(shape) if is_union else (shape,))
+    return kinds if kinds <= _PLAIN else frozenset()
 
 
 def _same(sent: Any, arrives: Any) -> bool:

@@ -10,10 +10,10 @@ def said(problem: Exception) -> str:
     return cut(f"{type(problem).__name__}: {problem}")
 
 
-def brief(value: object) -> str:
+def brief(value: object, most: int = 500) -> str:
     """*value* as a message shows it: its beginning and its end."""
     try:
-        return cut(repr(value))
+        return cut(repr(value), most)
     except Exception:  # noqa: BLE001 - it is shown only to help
         return f"an object of type {type(value).__qualname__}"
 

@@ -82,7 +82,7 @@ def _answer(job: Job, channel: socket.socket, codecs: Codecs, max_result_bytes: 
         if os.getpid() != _PID:
             raise  # a copy ends as a program of its own
         return Answer(job.number, raised=describe(error), brief=in_a_line(error))
-    encode = ResultEncoder(job.task, codecs.named(job.codec), max_result_bytes)
+    encode = ResultEncoder(job.task, codecs.named(job.codec), max_result_bytes, arguments)
     return Answer(job.number, returned=encode(value))
 
 

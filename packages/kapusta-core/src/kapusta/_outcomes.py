@@ -38,7 +38,7 @@ def _by_holder(task: StoredTask, status: TaskStatus, **fields: object) -> Change
 
 
 def succeeded(task: StoredTask, result: bytes | None, reason: str | None = None) -> Change:
-    """The function returned; *reason* says why there is no result, where there is none."""
+    """The function returned; *reason* says why there is no result, or how it would arrive as something else."""
     return Change(
         id=task.id,
         run=task.run,

@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
+from .._arguments import Arguments
 from .._brief import said
 from .._codec import Codec, Label, Role
 from .._errors import ResultEncodingError
@@ -56,7 +57,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Returned(msgspec.Struct, frozen=True, gc=False):
-    """The function returned; without *result* where it could not be encoded, and *problem* says why."""
+    """The function returned; *problem* says why there is no *result*, or how it would arrive as something else."""
 
     result: bytes | None
     problem: str | None = None
@@ -169,34 +170,36 @@ class Executor(Protocol):
 class ResultEncoder:
     """Makes the stored result of what a function returned, by the codec of its arguments; immutable.
 
-    *task* is the name that the task is stored under.
+    *task* is the name that the task is stored under, *arguments* know the annotation that its result is read by.
     """
 
-    def __init__(self, task: str, codec: Codec, max_bytes: int) -> None:
-        self._task, self._codec, self._max_bytes = task, codec, max_bytes
+    def __init__(self, task: str, codec: Codec, max_bytes: int, arguments: Arguments) -> None:
+        self._task, self._codec, self._max_bytes, self._arguments = task, codec, max_bytes, arguments
         self._label = Label(task, Role.result)
 
     def __call__(self, value: object) -> Returned:
         """What is to be stored once the function has returned: its work is done, whatever it returned."""
         try:
-            return Returned(self.encode(value, done=True))
+            return self.encode(value, done=True)
         except ResultEncodingError as problem:
             return Returned(None, encodable(str(problem)))
 
-    def encode(self, value: object, *, done: bool) -> bytes:
-        """The stored result.
+    def encode(self, value: object, *, done: bool) -> Returned:
+        """The stored result, and how it would arrive as something else.
 
         Raises:
             ResultEncodingError: there can be none of this value.
         """
         try:
-            result = self._codec.seal(self._codec.encode(value), self._label)
+            body = self._codec.encode(value)
+            result = self._codec.seal(body, self._label)
         except ValueError as problem:
             raise ResultEncodingError(task=self._task, problem=said(problem), done=done) from problem
         if len(result) > self._max_bytes:
             too_large = f"it takes {len(result)} bytes, max_payload_bytes is {self._max_bytes}"
             raise ResultEncodingError(task=self._task, problem=too_large, done=done)
-        return result
+        changed = self._arguments.result_problem(self._codec, value, body)
+        return Returned(result, None if changed is None else encodable(changed))
 
 
 def too_long(attempt: Attempt, what: str = "the body") -> str:

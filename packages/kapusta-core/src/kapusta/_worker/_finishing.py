@@ -30,7 +30,7 @@ class Finisher:
         # From before the write: one that meets an error of the database's has not committed either.
         before, self._run.finished_within = self._run.finished_within, True
         try:
-            (answer,) = await joined.change_tasks([succeeded(task, encoded)])
+            (answer,) = await joined.change_tasks([succeeded(task, encoded.result, encoded.problem)])
         except TransactionError:
             self._run.finished_within = before  # it was not sent
             raise
@@ -39,6 +39,7 @@ class Finisher:
         if answer.answer is not ChangeAnswer.accepted:
             self._run.finished_within = before  # it has no effect, whether the transaction commits or not
             raise ClaimLostError(task_id=task.id)
+        self._run.result_problem = encoded.problem
 
 
 _current: ContextVar[Finisher | None] = ContextVar("kapusta_finisher", default=None)

@@ -49,6 +49,8 @@ class Reporter:
         if answer is ChangeAnswer.accepted:
             self._accepted(run, change)
         elif answer is ChangeAnswer.already and run.finished_within:
+            if run.result_problem is not None:
+                self.log(LogEvent.task_result_problem, run, run.result_problem)
             self.log(
                 LogEvent.task_succeeded,
                 run,

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from .._arguments import Arguments
 from .._clock import Clock
 from .._codec import Codecs
 from .._enums import TaskExecutionMode, TaskStatus
@@ -228,13 +229,13 @@ class Runner:
             latest=run.latest,
             lease=run.lease,
             timeout=run.policy.timeout,
-            encode=self._encoder(task.name, task.codec),
+            encode=self._encoder(task.name, task.codec, spec.arguments),
         )
 
-    def _encoder(self, name: str, codec: str) -> ResultEncoder:
+    def _encoder(self, name: str, codec: str, arguments: Arguments) -> ResultEncoder:
         encoder = self._encoders.get((name, codec))
         if encoder is None:
-            encoder = ResultEncoder(name, self._codecs.named(codec), self._max_result_bytes)
+            encoder = ResultEncoder(name, self._codecs.named(codec), self._max_result_bytes, arguments)
             self._encoders[name, codec] = encoder
         return encoder
 

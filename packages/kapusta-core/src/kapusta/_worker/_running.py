@@ -31,6 +31,7 @@ class Run:
         finished_within: whether its body has written, or tried to write, its outcome in a transaction of its own.
         past_lease: whether such a transaction is over, and the outcome stored, or the store being asked whether it is.
         raised: the exception that its body raised, until the record of it is written.
+        result_problem: how the result that its body gave to ``finish_within()`` would arrive as something else.
         duration: how many seconds its body took; ``None``: it has not begun, or not ended.
         lost_meanwhile: whether its lease was said to be lost since then, as that of a stored outcome is.
         living: the asyncio task that runs its body.
@@ -49,6 +50,7 @@ class Run:
         "past_lease",
         "policy",
         "raised",
+        "result_problem",
         "store_now",
         "task",
     )
@@ -60,6 +62,7 @@ class Run:
         self.finished_within = self.past_lease = self.lost_meanwhile = False
         self.lease: Lease  # the runner sets it as it takes over
         self.raised: Raised | None = None
+        self.result_problem: str | None = None
         self.duration: float | None = None
         self.living: asyncio.Task[None] | None = None
         self._is_over = False
