@@ -262,6 +262,37 @@ async def test_a_launch_that_stays_unknown_can_be_launched_again(
     assert [await handle.result() for handle in handles] == [42, 42]
 
 
+async def test_a_launch_whose_task_was_deleted_makes_another_when_it_is_repeated(
+    scripted: Scripted, clock: ManualClock
+) -> None:
+    """The promise says "while the first is stored": a store that has deleted a task cannot know it again."""
+    kapusta = Kapusta(scripted)
+    runs = 0
+
+    async def count() -> None:
+        nonlocal runs
+        runs += 1
+
+    task = kapusta.register_task(count)
+    await kapusta.crud.startup()
+    scripted.after = [fail] * 1000
+    launch = asyncio.create_task(task.launch())
+    await clock.advance(seconds=11)
+    with pytest.raises(LaunchUnknownError) as caught:
+        await launch
+    scripted.before, scripted.after = [], []
+    await kapusta.run_until_idle()
+
+    await caught.value.launch_again()
+    await kapusta.run_until_idle()
+    assert runs == 1  # it has ended, and is stored
+
+    assert await scripted.delete_tasks(caught.value.task_ids) == 1
+    await caught.value.launch_again()
+    await kapusta.run_until_idle()
+    assert runs == 2
+
+
 async def test_one_launch_that_stays_unknown_answers_one_handle(
     scripted: Scripted, clock: ManualClock
 ) -> None:

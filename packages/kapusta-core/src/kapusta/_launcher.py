@@ -57,7 +57,7 @@ class Launcher:
         Raises:
             ArgumentError, PayloadTooLargeError, KapustaValueError: nothing was stored.
             StoreNotStartedError: nothing was stored; the store is not started.
-            LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
+            LaunchUnknownError: the store did not answer; ``await error.launch_again()`` repeats the launch.
             TransactionError: the transaction that was given cannot be joined; nothing was stored.
         """
         tasks = self._new_tasks(spec, options, [call])

@@ -96,7 +96,7 @@ class Task(Generic[P, R]):
             PayloadTooLargeError: the encoded arguments are over ``max_payload_bytes``; nothing was stored.
             UnknownOptionError, KapustaValueError: an option is wrong; nothing was stored.
             StoreNotStartedError: ``startup()`` comes first.
-            LaunchUnknownError: the store did not answer; ``await error.launch_again()`` is safe.
+            LaunchUnknownError: the store did not answer; ``await error.launch_again()`` repeats the launch.
         """
         options = self._options if update_params is None else self._updated(update_params)
         return await self._launcher.launch(self._spec, options, (args, kwargs))

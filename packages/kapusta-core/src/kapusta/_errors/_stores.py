@@ -56,6 +56,8 @@ class StoreUnavailableError(StoreError, ConnectionError):
 class LaunchUnknownError(StoreUnavailableError):
     """The store's reply to a launch was lost: the tasks may or may not be there.
 
+    `launch_again` repeats the launch. It makes no second task while the first is stored.
+
     Attributes:
         task_ids: the ids that the tasks have if they are there.
     """
@@ -68,7 +70,7 @@ class LaunchUnknownError(StoreUnavailableError):
         ids = ", ".join(map(str, task_ids))
         message = (
             f"Whether the launch of {ids} has reached the store is unknown: {problem}. "
-            f"`await error.launch_again()` repeats it and never makes a second task."
+            f"`await error.launch_again()` repeats it, and makes no second task while the first is stored."
         )
         self.args = (message,)
 
@@ -76,7 +78,11 @@ class LaunchUnknownError(StoreUnavailableError):
         return {**vars(self), "_again": None}  # a launch cannot be pickled with its store
 
     async def launch_again(self) -> Any:
-        """Repeat the launch, with the same ids; answers what the launch would have answered."""
+        """Repeat the launch, with the same ids; answers what the launch would have answered.
+
+        A task that is stored is found by its id and not made again, whether it waits, runs or has ended. A task that has
+        been deleted has left nothing to find: then this makes another, which runs.
+        """
         if self._again is None:
             raise RuntimeError("This error was made without its launch.")
         return await self._again()
