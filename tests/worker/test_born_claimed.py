@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from kapusta import Kapusta, OnCrash, Task, TaskStatus
+from kapusta._launch_queue import PLACES
 from kapusta._launcher import starts_at_once
 from kapusta._options import Policy, TaskOptions
 from kapusta.backend import BaseCRUD, ClaimRequest, Claims, NewTask, TaskExecutionMode
@@ -104,6 +105,25 @@ async def test_launches_at_once_take_no_more_slots_than_there_are(scene: Scene) 
     assert scene.store.script.asked.count("start_task") == 2
     assert len(scene.ran) == 2
     scene.gate.set()
+
+
+async def test_launch_that_would_wait_for_its_turn_takes_no_slot(scene: Scene) -> None:
+    """In a burst a reserved slot would stay idle until all earlier launches are stored."""
+    scene.store.script.stuck = {"add_tasks"}
+    later = [
+        asyncio.create_task(scene.task.with_options(eta_delta=60).launch(number=number))
+        for number in range(PLACES)
+    ]
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(scene.task.launch(number=99))
+    await scene.clock.settle()
+
+    assert "start_task" not in scene.store.script.asked
+    assert not waiting.done()
+    scene.store.script.stuck = set()
+    await scene.clock.advance(seconds=30)
+    await asyncio.wait([waiting, *later])
+    assert "start_task" not in scene.store.script.asked
 
 
 async def test_a_launch_does_not_pass_tasks_that_are_due_already(scene: Scene) -> None:

@@ -56,7 +56,7 @@ class Kapusta:
         lease: how long a claimed task belongs to a worker that is not heard of.
         grace: how long ``shutdown()`` lets running bodies finish.
         max_payload_bytes: how large encoded arguments, and an encoded result, may be.
-        store_timeout: how long the store has to answer one call.
+        store_timeout: how long the store has to answer one call; a batch has as long again for each 10,000 tasks.
         process_environment: the environment of child processes; by default this process's own.
         codec: a `PickleCodec`, to pass Python objects of any type; by default arguments and results are JSON.
 

@@ -12,6 +12,7 @@ from ._backoff import Backoff
 from ._crud import BaseCRUD, JoinedStore
 from ._errors import BackendTooNewError, StillBusyError, StoreUnavailableError, TransactionError
 from ._home import Home
+from ._launch_queue import LaunchQueue, places_of
 from ._records import (
     Added,
     Change,
@@ -28,6 +29,8 @@ from ._records import (
 T = TypeVar("T")
 
 _SLICES: Final = 10
+_TASKS_PER_TIMEOUT: Final = 10_000
+"""A batch has one more deadline for each so many tasks; a slow server stores as many in a second or two."""
 _AGAIN: Final = Backoff(initial=timedelta(milliseconds=50), maximum=timedelta(seconds=2), jitter=False)
 
 
@@ -47,6 +50,7 @@ class Store:
         self._outage_after = outage_after.total_seconds()
         self._calls: set[asyncio.Task[Any]] = set()
         self._home: Home | None = None  # of those calls
+        self._launches: LaunchQueue | None = None
         self._failing_since: float | None = None
         self._reached_since = self.clock.monotonic()
 
@@ -73,15 +77,51 @@ class Store:
     # --- operations -----------------------------------------------------------------------------
 
     async def add(self, tasks: Sequence[NewTask], began: float | None = None) -> Sequence[Added]:
-        """Store tasks; repeated, since a repeated launch is one launch, until the deadline of one call is over.
+        """Store tasks; repeated, since a repeated launch is one launch, until its deadline is over.
 
-        It counts from when the launch *began*, on the monotonic scale; by default from now.
+        The deadline is that of one call, and grows with the batch. It counts from when the launch *began*, on the
+        monotonic scale, by default from now; the wait for earlier launches of this process does not count.
+
+        Raises:
+            StoreUnavailableError: the store did not answer in time, or is known to be down, or was closed, while this
+                launch waited.
         """
-        return await self._insist("add_tasks", lambda: self.crud.add_tasks(tasks), began)
+        arrived = self.clock.monotonic()
+        launches, places = self._launch_queue(), places_of(len(tasks))
+        if launches.is_down(arrived) and not launches.has_room(places):
+            raise _turned_away("the store is down, and other launches are trying to reach it")
+        await launches.enter(places)
+        try:
+            waited = self.clock.monotonic() - arrived
+            return await self._insist(
+                "add_tasks",
+                lambda: self.crud.add_tasks(tasks),
+                None if began is None else began + waited,
+                timeout=self._timeout * (1 + len(tasks) / _TASKS_PER_TIMEOUT) if len(tasks) > 1 else None,
+            )
+        finally:
+            launches.leave(places)
 
-    async def shielded(self, operation: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run *work*, which calls the backend once, as every operation here: to its end, by the deadline of one call."""
-        return await self._call(operation, work)
+    @property
+    def has_room(self) -> bool:
+        """Whether a launch would begin at once; `start` is for those that would."""
+        return self._launch_queue().has_room(1)
+
+    async def start(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run *work*, which calls ``start_task`` once, as every operation here: to its end, by the deadline of one call."""
+        launches = self._launch_queue()
+        await launches.enter(1)
+        try:
+            return await self._call("start_task", work)
+        finally:
+            launches.leave(1)
+
+    def _launch_queue(self) -> LaunchQueue:
+        if self._launches is None or self._launches.home != Home.here():
+            self._launches = LaunchQueue(
+                self._timeout * (1 - 1 / _SLICES)
+            )  # the last try begins before the deadline
+        return self._launches
 
     async def claim(self, request: ClaimRequest) -> Claims:
         return await self._call("claim_tasks", lambda: self.crud.claim_tasks(request))
@@ -125,6 +165,7 @@ class Store:
             StoreUnavailableError: it did not answer; there is nothing more to be done.
         """
         self._forget_dead_calls()
+        self._turn_away("it was closed before the turn of this launch came")
         if not self.clock.moves_by_itself:
             with suppress(StillBusyError):  # a body that cannot be stopped keeps no store open
                 await self.clock.settle()
@@ -149,11 +190,16 @@ class Store:
     # --- how ------------------------------------------------------------------------------------
 
     async def _insist(
-        self, what: str, make: Callable[[], Coroutine[Any, Any, T]], began: float | None = None
+        self,
+        what: str,
+        make: Callable[[], Coroutine[Any, Any, T]],
+        began: float | None = None,
+        *,
+        timeout: float | None = None,
     ) -> T:
-        now = self.clock.monotonic()
-        give_up = (now if began is None else began) + self._timeout
-        left = max(give_up - now, self._timeout / _SLICES)
+        now, timeout = self.clock.monotonic(), self._timeout if timeout is None else timeout
+        give_up = (now if began is None else began) + timeout
+        left = max(give_up - now, timeout / _SLICES)
         problems: list[StoreUnavailableError] = []
         while True:
             try:
@@ -163,16 +209,8 @@ class Store:
                 pause = _AGAIN.delay(len(problems), 1.0).total_seconds()
                 left = give_up - self.clock.monotonic() - pause
                 if left <= 0:
-                    raise self._in_all(what, problems) from problem
+                    raise _in_all(what, problems, timeout) from problem
                 await self.clock.sleep(pause)
-
-    def _in_all(self, what: str, problems: Sequence[StoreUnavailableError]) -> StoreUnavailableError:
-        """What to say after so many tries: the first one had the most time to find out what is wrong."""
-        first, last = problems[0], problems[-1]
-        if len(problems) == 1:
-            return first
-        problem = f"{first.problem} (tried {len(problems)} times in {self._timeout:g} s)"
-        return StoreUnavailableError(operation=what, problem=problem, busy=last.busy)
 
     async def _call(
         self, what: str, make: Callable[[], Coroutine[Any, Any, T]], *, within: float | None = None
@@ -212,15 +250,36 @@ class Store:
         except (StoreUnavailableError, asyncio.CancelledError):
             if self._failing_since is None:
                 self._failing_since = began
+            if self._launch_queue().failed(began, self.clock.monotonic()):
+                self._turn_away("the store is down, and did not come back before the turn of this launch")
             raise
         if self._in_outage():
             self._reached_since = self.clock.monotonic()
         self._failing_since = None
+        if self._launches is not None:
+            self._launches.succeeded(self.clock.monotonic())
         return answer
 
     def _in_outage(self) -> bool:
         since = self._failing_since
         return since is not None and self.clock.monotonic() - since > self._outage_after
+
+    def _turn_away(self, problem: str) -> None:
+        if self._launches is not None:
+            self._launches.turn_away(lambda: _turned_away(problem))
+
+
+def _in_all(what: str, problems: Sequence[StoreUnavailableError], timeout: float) -> StoreUnavailableError:
+    """What to say after so many tries: the first one had the most time to find out what is wrong."""
+    first, last = problems[0], problems[-1]
+    if len(problems) == 1:
+        return first
+    problem = f"{first.problem} (tried {len(problems)} times in {timeout:g} s)"
+    return StoreUnavailableError(operation=what, problem=problem, busy=last.busy)
+
+
+def _turned_away(problem: str) -> StoreUnavailableError:
+    return StoreUnavailableError(operation="add_tasks", problem=problem)
 
 
 class _Deadline:

@@ -137,7 +137,7 @@ class Dispatcher:
         self._starting += 1
         self._none_starting.clear()
         try:
-            return await self._store.shielded("start_task", lambda: self._store_and_start(task))
+            return await self._store.start(lambda: self._store_and_start(task))
         except StoreUnavailableError:
             return False
 
@@ -149,6 +149,7 @@ class Dispatcher:
             and task.name in self._registry.names
             and not (self.is_paused or self._is_stopped or self._reply_lost or self._settler.is_backlogged)
             and task.mode in self._slots.free({task.mode})
+            and self._store.has_room  # its slot must not wait with it
         )
 
     async def _store_and_start(self, task: NewTask) -> bool:
