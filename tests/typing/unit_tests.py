@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import assert_type
@@ -9,7 +10,16 @@ from typing import assert_type
 import pytest
 
 from kapusta import BaseCRUD, Kapusta, StillStartedError
-from kapusta.testing import BackendContract, FaultKind, FaultyCRUD, ManualClock, OpenBackend
+from kapusta.testing import (
+    BackendContract,
+    FaultKind,
+    FaultyCRUD,
+    ManualClock,
+    OpenBackend,
+    Outage,
+    Proxy,
+    Server,
+)
 from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 
@@ -74,3 +84,21 @@ class TestMyBackend(BackendContract):
     def open_backend(self, tmp_path: Path) -> OpenBackend:
         """What gives handles to one storage."""
         return lambda clock: AlchemyCRUD(f"sqlite:///{tmp_path / 'tasks.db'}", clock=clock)
+
+    @pytest.fixture
+    def server(self) -> Server:
+        """A store on a socket, for the laws that cut its connections."""
+        return Server(host="127.0.0.1", port=5432, open_through=lambda port, clock: MemoryCRUD(clock=clock))
+
+    @pytest.fixture
+    def outage(self) -> Outage:
+        """Takes the store away for a while."""
+        return lambda: nullcontext()
+
+
+async def through_a_network_that_fails() -> None:
+    """A proxy for tests of one's own."""
+    async with Proxy("127.0.0.1", 5432) as proxy:
+        assert_type(proxy.port, int)
+        await proxy.hang_up()
+        proxy.pick_up()
