@@ -31,3 +31,9 @@ def divide_by_zero() -> None:
 def price_list() -> object:
     """Return what JSON has no words for."""
     return {1: b"x"}
+
+
+def wait_forever() -> None:
+    """Wait for a signal that kills."""
+    while True:
+        signal.pause()

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from kapusta import Kapusta, ResultNotStoredError, TaskFailedError, TaskStatus
+from kapusta.backend import Change, ChangeAnswer, Guard
 from kapusta.testing import ManualClock
 from kapusta_memory import MemoryCRUD
 from tests.worker import bodies
 from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.eventually import eventually
 from tests.worker.stored import stored
 
 colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="none")
@@ -312,3 +314,32 @@ async def test_a_result_that_arrives_as_something_else_is_said_to(
     (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
     assert change in record.getMessage()
     assert (vars(record)["event"], vars(record)["task_id"]) == ("task_result_problem", handle)
+
+
+async def wait_forever() -> None:
+    """On the loop."""
+    await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(("mode", "body"), [("async_", wait_forever), ("process", bodies.wait_forever)])
+async def test_a_running_body_is_stopped_on_request(
+    mode: str, body: Callable[[], object], on_sqlite: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """The page on the life of a task says so; a worker that ignored the request would run this body forever."""
+    kapusta = make_kapusta(on_sqlite(), lease=3)
+    task = kapusta.register_task(body, mode, timeout=None)
+    await kapusta.startup()
+    handle = await task.launch()
+
+    async def runs() -> bool:
+        return await handle.status() is TaskStatus.started
+
+    await eventually(runs, "it runs")
+    request = Change(id=int(handle), run=1, guard=Guard.running, cancel_requested=True)
+    (answer,) = await kapusta.crud.change_tasks([request])
+
+    assert answer.answer is ChangeAnswer.accepted
+    with pytest.raises(TaskFailedError):
+        await handle.result(timeout=30)
+    found = await stored(kapusta, handle)
+    assert (found.status, found.reason) == (TaskStatus.cancelled, "cancelled while it ran")
