@@ -93,7 +93,7 @@ class TestMyBackend(BackendContract):
     @pytest.fixture
     def outage(self) -> Outage:
         """Takes the store away for a while."""
-        return lambda: nullcontext()
+        return nullcontext
 
 
 async def through_a_network_that_fails() -> None:
