@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from kapusta.backend import Capabilities, MissingDriverError, StoreError, StoreUnavailableError, StoreUrlError
 from kapusta_sqlalchemy import AlchemyCRUD
@@ -171,6 +171,32 @@ async def test_a_file_that_has_gone_is_not_written_to(store: AlchemyCRUD, path: 
 
     with pytest.raises(StoreUnavailableError, match="was deleted or replaced"):
         await store.add_tasks([new()])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere an open file cannot be deleted")
+@pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "deleted"])
+async def test_log_that_has_gone_is_not_written_to(store: AlchemyCRUD, path: Path, replaced: bool) -> None:
+    """Another process would start a new log, and neither would see what the other one has confirmed."""
+    await store.add_tasks([new()])
+    log = path.with_name(f"{path.name}-wal")
+    log.unlink()
+    if replaced:
+        log.touch()
+
+    with pytest.raises(StoreUnavailableError, match="-wal was deleted or replaced"):
+        await store.add_tasks([new()])
+
+
+async def test_log_of_a_connection_that_was_closed_may_go(tmp_path: Path) -> None:
+    """The last connection deletes its log; an engine that keeps no connection makes a new one each time."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}", poolclass=NullPool)
+    store = AlchemyCRUD(engine)
+    await store.startup()
+
+    answers = [await store.add_tasks([new()]) for _ in range(3)]
+
+    assert [added.outcome for [added] in answers] == ["new"] * 3
+    await store.shutdown()
 
 
 async def test_tables_without_a_prefix_are_refused(tmp_path: Path) -> None:

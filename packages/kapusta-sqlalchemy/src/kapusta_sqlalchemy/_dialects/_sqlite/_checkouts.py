@@ -22,10 +22,21 @@ class SQLiteCheckout(Checkout):
     """One that works on aiosqlite's connection: a statement and its rows are one trip to its thread there."""
 
     connection: Connection
+    info: dict[Any, Any]
+    """Notes about the connection, for as long as it is open."""
 
     @property
     def in_transaction(self) -> bool:
         return self.connection.in_transaction
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the user has closed the connection while it was in the pool."""
+        try:
+            _ = self.connection.in_transaction
+        except ValueError:  # aiosqlite's only sign of it
+            return True
+        return False
 
 
 def text_of(data: bytes) -> str | bytes:
@@ -79,7 +90,7 @@ class MadeCheckout(SQLiteCheckout):
 
     def __init__(self, taken: PoolProxiedConnection, on_discard: Callable[[], None]) -> None:
         self._taken, self._on_discard = taken, on_discard
-        self.connection = _driver_of(taken)
+        self.connection, self.info = _driver_of(taken), taken.info
 
     def give_back(self) -> None:
         self._taken.close()
@@ -100,7 +111,7 @@ class GivenCheckout(SQLiteCheckout):
 
     def __init__(self, taken: AsyncConnection, driver: Connection) -> None:
         self._taken = taken
-        self.connection = driver
+        self.connection, self.info = driver, taken.info
         self._before: Any = driver.isolation_level, driver.text_factory
         driver.isolation_level, driver.text_factory = None, text_of
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiosqlite import Connection
 from sqlalchemy import URL
@@ -33,12 +33,14 @@ from ..._rows import to_duration
 from ..._tables import Tables
 from .. import Checkout, Dialect, Trouble
 from . import _adding, _changing, _claiming, _finding, _renewing, _starting
-from ._checkouts import GivenCheckout, MadeEngine, driver_of
-from ._file import check_options, check_path, identity
+from ._checkouts import GivenCheckout, MadeEngine, SQLiteCheckout, driver_of
+from ._file import check_options, check_path, identity, log_of
 from ._opening import not_a_database, prepare
 from ._sql import Sql
 from ._trouble import ERRORS, FileReplacedError, refuses_data, trouble_of
 from ._watching import watching
+
+_LOG: Final = "kapusta: which log it has open"
 
 
 class SQLite(Dialect):
@@ -102,7 +104,26 @@ class SQLite(Dialect):
         # SQLite would go on writing into a file that has no name any more, and nobody would ever read it.
         if identity(self._path) != self._file:
             raise FileReplacedError(f"the file {self._path} was deleted or replaced since startup()")
-        return await (self._made.take() if made and self._made else GivenCheckout.take(engine))
+        checkout: SQLiteCheckout = await (
+            self._made.take() if made and self._made else GivenCheckout.take(engine)
+        )
+        if not self._has_its_log(checkout):
+            # Not closed: the last connection that is closed copies its log into the file, over what others have written.
+            ending = checkout.give_back()
+            if ending is not None:
+                await ending
+            raise FileReplacedError(
+                f"the file {log_of(self._path)} was deleted or replaced since it was opened"
+            )
+        return checkout
+
+    def _has_its_log(self, checkout: SQLiteCheckout) -> bool:
+        """Whether a write would go into the log that other processes read: SQLite never replaces one that is open."""
+        there = identity(log_of(self._path))
+        opened = checkout.info.setdefault(_LOG, there)
+        if opened is None:
+            checkout.info[_LOG] = there  # the first statement on it has made the log
+        return opened in {None, there} or checkout.is_closed
 
     def trouble(self, error: Exception) -> Trouble | None:
         return trouble_of(error)

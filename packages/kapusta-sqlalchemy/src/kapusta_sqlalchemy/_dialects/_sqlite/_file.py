@@ -87,6 +87,11 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def log_of(path: Path) -> Path:
+    """Return where SQLite keeps the write-ahead log of the database at *path*."""
+    return path.with_name(f"{path.name}-wal")
+
+
 def shown(url: URL) -> str:
     """The URL for people."""
     return url.render_as_string(hide_password=True)
