@@ -330,3 +330,15 @@ async def test_a_store_whose_making_breaks_off_has_no_row_of_it(
         await AlchemyCRUD(mysql_url).startup()
 
     assert ask(mysql_url, "SELECT COUNT(*) FROM kapusta_alembic_version") == [(0,)]
+
+
+@pytest.mark.parametrize("option", ["table_prefix", "schema"])
+@pytest.mark.parametrize("character", ["\0", "😀"])
+async def test_name_with_a_character_that_the_server_does_not_take_is_refused(
+    mysql_url: str, option: str, character: str
+) -> None:
+    """The server complains of a statement of ours, and not of the option that is to blame."""
+    store = AlchemyCRUD(mysql_url, **{option: f"my{character}"})
+
+    with pytest.raises(StoreUrlError, match=f"{option}='my.*takes no {re.escape(repr(character))} in a name"):
+        await store.startup()

@@ -392,3 +392,25 @@ async def test_beside_the_tables_of_the_old_kapusta(
     await crud.add_tasks([new()])
     assert len((await crud.claim_tasks(claim())).tasks) == 1
     await crud.shutdown()
+
+
+@pytest.mark.parametrize("option", ["table_prefix", "schema"])
+async def test_name_with_a_nul_is_refused(postgres_url: str, option: str) -> None:
+    """The server complains of a byte sequence, and not of the option that is to blame."""
+    store = AlchemyCRUD(postgres_url, **{option: "my\0"})
+
+    with pytest.raises(StoreUrlError, match=f"{option}='my.*takes no .* in a name"):
+        await store.startup()
+
+
+@pytest.mark.parametrize("schema", ["}:s", "50% of %s", "{0} $1 😀"])
+async def test_schema_may_be_called_anything(postgres_url: str, schema: str) -> None:
+    """What looks like a parameter in the name of a schema that is to be created is none."""
+    store = AlchemyCRUD(postgres_url, schema=schema)
+    await store.startup()
+
+    [added] = await store.add_tasks([new()])
+
+    assert added.outcome == "new"
+    assert len((await store.claim_tasks(claim())).tasks) == 1
+    await store.shutdown()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from pathlib import Path
 
@@ -206,5 +207,19 @@ async def test_tables_without_a_prefix_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
         StoreUrlError, match="table_prefix='', so that a table of ours would be 'alembic_version'"
     ):
+        await store.startup()
+    assert not (tmp_path / "tasks.db").exists()
+
+
+@pytest.mark.parametrize("option", ["table_prefix", "schema"])
+@pytest.mark.parametrize("character", ["\0", "\ud800"])
+async def test_name_with_a_character_that_no_database_takes_is_refused(
+    tmp_path: Path, option: str, character: str
+) -> None:
+    """The driver says of a statement that it cannot be sent, and not which option is to blame."""
+    name = f"my{character}"
+    store = AlchemyCRUD(f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}", **{option: name})
+
+    with pytest.raises(StoreUrlError, match=f"{option}='my.*takes no {re.escape(repr(character))} in a name"):
         await store.startup()
     assert not (tmp_path / "tasks.db").exists()

@@ -127,6 +127,11 @@ class Dialect(ABC):
         """How long the database finds a name."""
         return len(name)
 
+    @staticmethod
+    def takes(character: str) -> bool:
+        """Return whether the database takes *character* in a name."""
+        return character != "\0" and not "\ud800" <= character <= "\udfff"
+
     def check_names(self, url: URL) -> None:
         """Look whether the database has room for what the tables are called, and nobody else is called the same.
 
@@ -140,6 +145,14 @@ class Dialect(ABC):
                 "Alembic calls that of your own migrations",
                 remedy="Choose another one.",
             )
+        for option, given in (("table_prefix", self.tables.prefix), ("schema", self.tables.schema or "")):
+            for character in given:
+                if not self.takes(character):
+                    raise StoreUrlError(
+                        url=url.render_as_string(hide_password=True),
+                        problem=f"comes with {option}={given!r}, and the database takes no {character!r} in a name",
+                        remedy="Leave that character out.",
+                    )
         longest = max(names_of(self.tables), key=self.length_of)
         self.check_name(url, "table_prefix", self.tables.prefix, longest)
 

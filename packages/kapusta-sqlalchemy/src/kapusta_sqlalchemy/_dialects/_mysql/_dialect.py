@@ -72,6 +72,12 @@ class MySQL(Dialect):
 
     # --- opening ------------------------------------------------------------------------------------
 
+    @staticmethod
+    def takes(character: str) -> bool:
+        return (
+            Dialect.takes(character) and character <= "\uffff"
+        )  # a name is in utf8mb3, whatever the tables are in
+
     def make_engine(self, url: URL) -> AsyncEngine:
         self._made = MadeEngine(url, size=self.writers + self.readers)
         return self._made.engine

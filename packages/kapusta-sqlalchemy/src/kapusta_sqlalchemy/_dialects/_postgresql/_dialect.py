@@ -11,6 +11,7 @@ from asyncpg import Connection
 from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.schema import CreateSchema
 
 from kapusta.backend import (
     Added,
@@ -115,9 +116,8 @@ class PostgreSQL(Dialect):
             yield
 
     async def _make_schema(self, connection: AsyncConnection, schema: str) -> None:
-        quoted = connection.dialect.identifier_preparer.quote_schema(schema)
         try:
-            await connection.execute(text(f"CREATE SCHEMA {quoted}"))
+            await connection.execute(CreateSchema(schema))
         except DBAPIError as error:
             if better := no_such_schema(error, connection.engine.url, schema):
                 raise better from error
