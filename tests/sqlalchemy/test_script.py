@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -283,3 +284,42 @@ def test_the_help_names_the_table_that_knows_the_revision(capsys: pytest.Capture
 
     said = capsys.readouterr().out.split()
     assert [word for word in said if "alembic" in word] == [build_tables(PREFIX, None).version.name]
+
+
+def test_url_is_read_from_the_environment(tmp_path: Path) -> None:
+    """As an argument its password would be in the list of processes, for every user of the machine."""
+    file = tmp_path / "tasks.db"
+    environment = os.environ | {"KAPUSTA_URL": f"sqlite+aiosqlite:///{file}"}
+
+    said = subprocess.run(
+        [sys.executable, "-m", "kapusta_sqlalchemy", "upgrade"],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+
+    assert (said.returncode, said.stderr) == (0, b"")
+    assert file.exists()
+
+
+def test_url_that_is_given_takes_precedence_over_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a variable that was set for another store would have that one migrated."""
+    monkeypatch.setenv("KAPUSTA_URL", f"sqlite+aiosqlite:///{tmp_path / 'other.db'}")
+
+    assert main(["upgrade", f"sqlite+aiosqlite:///{tmp_path / 'tasks.db'}"]) == 0
+
+    assert [path.name for path in tmp_path.glob("*.db")] == ["tasks.db"]
+
+
+def test_url_that_is_missing_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The variable is named to those who would rather not type a password."""
+    monkeypatch.delenv("KAPUSTA_URL", raising=False)
+
+    with pytest.raises(SystemExit, match="2"):
+        main(["upgrade"])
+
+    assert "give the URL, or set KAPUSTA_URL" in capsys.readouterr().err

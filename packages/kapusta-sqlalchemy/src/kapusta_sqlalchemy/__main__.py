@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
+from typing import Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,13 +17,21 @@ from ._dialects import said
 from ._script import UnknownRevisionError, script
 from ._tables import PREFIX, build_tables
 
+URL_VARIABLE: Final = "KAPUSTA_URL"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; give the exit code."""
     parser = argparse.ArgumentParser(prog="python -m kapusta_sqlalchemy")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     upgrade = commands.add_parser("upgrade", help="create or migrate the tables of a store")
-    upgrade.add_argument("url", metavar="URL", help="as given to AlchemyCRUD: sqlite+aiosqlite:///tasks.db")
+    upgrade.add_argument(
+        "url",
+        metavar="URL",
+        nargs="?",
+        help=f"as given to AlchemyCRUD: sqlite+aiosqlite:///tasks.db; default: the environment variable {URL_VARIABLE}, "
+        "which keeps a password out of the list of processes",
+    )
     upgrade.add_argument("--table-prefix", default=PREFIX, help="default: %(default)s")
     upgrade.add_argument("--schema", help="the database schema of the tables")
     upgrade.add_argument(
@@ -37,14 +47,17 @@ def main(arguments: list[str] | None = None) -> int:
         "the script is for a database that has no store",
     )
     options = parser.parse_args(arguments)
+    url = options.url or os.environ.get(URL_VARIABLE)
+    if not url:
+        parser.error(f"give the URL, or set {URL_VARIABLE}")
     if options.start is not None and not options.sql:
         parser.error("--from goes with --sql; without, the database is asked")
 
     try:
         if options.sql:
-            _print_script(options.url, options.table_prefix, options.schema, options.start)
+            _print_script(url, options.table_prefix, options.schema, options.start)
         else:
-            asyncio.run(_upgrade(options.url, options.table_prefix, options.schema))
+            asyncio.run(_upgrade(url, options.table_prefix, options.schema))
     except (StoreError, UnknownRevisionError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
