@@ -66,6 +66,31 @@ async def test_after_a_shutdown_that_was_cut_short_a_startup_runs_tasks(anywhere
     await kapusta.shutdown()
 
 
+async def test_after_a_shutdown_that_was_cut_short_run_until_idle_runs_tasks(anywhere: BaseCRUD) -> None:
+    """The store is still started: to return with a due task untouched would say that nothing is due."""
+    kapusta = Kapusta(anywhere)
+    task = kapusta.register_task(ran, name="ran")
+    gate, began = asyncio.Event(), asyncio.Event()
+
+    @kapusta.task(timeout=None, name="long")
+    async def long() -> None:
+        began.set()
+        await gate.wait()
+
+    await kapusta.startup()
+    await long.launch()
+    await asyncio.wait_for(began.wait(), PATIENCE)
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(kapusta.shutdown(), 0.05)  # within its grace
+
+    handle = await task.launch()
+    await asyncio.wait_for(kapusta.run_until_idle(), PATIENCE)
+
+    assert await handle.status() == "success"
+    gate.set()
+    await kapusta.shutdown()
+
+
 @pytest.mark.leaves_a_connection  # of a loop that is over: nobody can close it any more
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as aiomysql finds out, too
 def test_after_its_loop_was_closed_a_kapusta_is_shut_down_on_another(anywhere: BaseCRUD) -> None:
@@ -137,6 +162,8 @@ async def test_a_copy_of_a_started_process_starts_runs_and_stops(quiet: BaseCRUD
     first = await task.launch()
     if isinstance(quiet.clock, ManualClock):
         await quiet.clock.settle()
+    elif before == "startup" and isinstance(quiet, MemoryCRUD):
+        await first.result(timeout=PATIENCE)  # its worker is at work, without a thread that a fork could meet
 
     async def start_and_stop() -> None:
         await kapusta.startup()
@@ -151,10 +178,30 @@ async def test_a_copy_of_a_started_process_starts_runs_and_stops(quiet: BaseCRUD
         await quiet.startup()
         await kapusta.shutdown()
 
-    # From this thread: one that a fork finds in the middle of something leaves its locks taken in the copy.
-    codes = [_copied(main) for main in (start_and_stop, stop, stop_after_crud)]
+    async def launch() -> None:
+        await quiet.startup()
+        handle = await task.launch()
+        assert await handle.status() == "pending"  # its own worker would run it: it has none
+        await kapusta.run_until_idle()
+        assert await handle.status() == "success"
+        await kapusta.shutdown()
 
-    assert codes == [0, 0, 0]
+    async def listen() -> None:
+        await quiet.startup()
+        listening = asyncio.create_task(kapusta.listening())
+        assert await (await task.launch()).result(timeout=PATIENCE) == "ran"
+        await kapusta.shutdown()
+        await listening
+
+    async def use_another() -> None:
+        with kapusta.using(MemoryCRUD()):
+            await start_and_stop()
+
+    # From this thread: one that a fork finds in the middle of something leaves its locks taken in the copy.
+    mains = (start_and_stop, stop, stop_after_crud, launch, listen, use_another)
+    codes = {main.__name__: _copied(main) for main in mains}
+
+    assert codes == {main.__name__: 0 for main in mains}
     await kapusta.startup()
     assert await first.result(timeout=PATIENCE) == "ran"
     second = await task.launch()

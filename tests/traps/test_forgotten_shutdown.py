@@ -105,3 +105,55 @@ def test_what_a_closed_loop_left_behind_is_neither_waited_for_nor_kept(tmp_path:
     )
 
     assert ran.stdout.splitlines() == ["began with 1", "left"], ran.stderr
+
+
+WAITED_ON_ITS_LOOP = """
+import asyncio
+import logging
+import sys
+
+from kapusta import Kapusta
+from kapusta_memory import MemoryCRUD
+
+logging.basicConfig(stream=sys.stdout, format="%(name)s: %(message)s", level=logging.WARNING)
+logging.getLogger("asyncio").disabled = True  # it names the tasks that were not cancelled
+kapusta = Kapusta(MemoryCRUD())
+
+
+def work():
+    return "ran"
+
+
+async def begin():
+    await kapusta.startup()
+    kapusta.stop_listening_task()
+    handle = await task.launch()
+    waiting = asyncio.create_task(handle.result())
+    for _ in range(100):  # in memory nothing takes longer: it has looked, and waits
+        await asyncio.sleep(0)
+    return handle, waiting
+
+
+async def go_on():
+    await kapusta.crud.startup()
+    second = await task.launch()
+    print(await second.status())
+    await asyncio.wait_for(kapusta.run_until_idle(), 20)
+    print(await first.status(), await second.status())
+
+
+task = kapusta.register_task(work, name="work")
+loop = asyncio.new_event_loop()
+first, waiting = loop.run_until_complete(begin())
+loop.close()
+kapusta.register_task(work, name="another")
+asyncio.run(go_on())
+"""
+
+
+def test_what_waited_on_a_closed_loop_is_not_woken() -> None:
+    """A loop that was closed with its tasks must not break registrations, launches and outcomes of the next."""
+    command = [sys.executable, "-c", WAITED_ON_ITS_LOOP]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert ran.stdout.splitlines() == ["pending", "success success"], ran.stderr

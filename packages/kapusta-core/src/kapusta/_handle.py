@@ -97,7 +97,8 @@ class TaskClient:
             return
         for task_id in list(self._waiting) if task_ids is None else task_ids:
             for waiting in self._waiting.get(task_id, ()):
-                resolve(waiting, None)
+                if not waiting.get_loop().is_closed():  # one that ended without cancelling its tasks
+                    resolve(waiting, None)
 
     async def _by_hand(
         self, task_id: TaskId, decide: Callable[[StoredTask], Change], becomes: TaskStatus

@@ -25,3 +25,8 @@ class Home(NamedTuple):
     def is_alive(self) -> bool:
         """Whether the loop runs, in this process."""
         return self.process == os.getpid() and self.loop.is_running()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the loop will never run again, in this process."""
+        return self.process != os.getpid() or self.loop.is_closed()

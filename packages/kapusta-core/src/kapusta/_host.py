@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from ._crud import BaseCRUD
@@ -64,6 +64,7 @@ class Host:
                 )
 
     async def listening(self) -> None:
+        self._leave_other_home()
         await self._ready_worker().run()
 
     def create_listening_task(self) -> None:
@@ -72,7 +73,7 @@ class Host:
         if self._worker is not None and self._worker.is_told_to_stop:
             self._finish_stopping(self._worker, self._listening)
             self._worker = self._listening = None
-        if self._listening is None or self._listening.done():
+        if not self._is_listening:
             self._worker = None
             self._ready_worker()
             self._listening = asyncio.create_task(self._listen(), name="kapusta.listening")
@@ -85,7 +86,8 @@ class Host:
             self._worker.pause()
 
     async def run_until_idle(self) -> None:
-        if self._worker is not None and self._listening is not None and not self._listening.done():
+        self._leave_other_home()
+        if self._is_listening and self._worker is not None and not self._worker.is_told_to_stop:
             await self._worker.until_idle()
             return
         await self._store.find(TaskQuery(limit=1))  # says so at once where the store is not started
@@ -104,12 +106,13 @@ class Host:
 
     def wake(self) -> None:
         """There may be something to claim."""
-        if self._worker is not None:
+        if self._worker is not None and not self._worker.home.is_over:
             self._worker.wake()
 
     async def start_new(self, task: NewTask) -> bool:
         """Store a new task and start it here, in one write; ``False``: it is not stored, or nobody knows."""
-        return self._worker is not None and await self._worker.start_new(task)
+        worker = self._worker
+        return worker is not None and worker.home == Home.here() and await worker.start_new(task)
 
     def change_store(self, crud: BaseCRUD) -> None:
         """Work on another store from now on.
@@ -117,11 +120,16 @@ class Host:
         Raises:
             StillStartedError: a worker is at work on the one before.
         """
+        self._forget([worker for worker in self._workers() if worker.home.is_over])
         if self._worker is not None or self._listening is not None:
             raise StillStartedError
         self._store.change_backend(crud)
 
     # --- inside ---------------------------------------------------------------------------------
+
+    @property
+    def _is_listening(self) -> bool:
+        return self._listening is not None and not self._listening.done()
 
     def _ready_worker(self) -> Worker:
         if self._worker is None or self._worker.is_over:
@@ -142,15 +150,21 @@ class Host:
             StoreNotStartedError: their loop still runs, in another thread.
         """
         here = Home.here()
-        workers = [worker for worker in (self._worker, *self._helpers) if worker is not None]
-        others = [worker for worker in workers if worker.home != here]
+        others = [worker for worker in self._workers() if worker.home != here]
         if any(worker.home.is_alive for worker in others):
             raise StoreNotStartedError(backend=type(self._store.crud).__name__, elsewhere=True)
-        for worker in others:
+        self._forget(others)
+
+    def _workers(self) -> list[Worker]:
+        return [worker for worker in (self._worker, *self._helpers) if worker is not None]
+
+    def _forget(self, workers: Sequence[Worker]) -> None:
+        """Forget workers that cannot work any more."""
+        for worker in workers:
             worker.abandon()
-        if others:
-            self._worker = self._listening = None
-            self._helpers.clear()
+            self._helpers.pop(worker, None)
+            if worker is self._worker:
+                self._worker = self._listening = None
 
     def _finish_stopping(self, worker: Worker, listening: asyncio.Task[None] | None) -> None:
         """Go on with a stop that was cut short: the worker settles what it runs, and takes nothing more."""

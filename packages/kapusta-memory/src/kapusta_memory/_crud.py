@@ -98,7 +98,8 @@ class MemoryCRUD(BaseCRUD):
         await self.clock.sleep(0)
         home = self._home
         if home is None or home[1] is not asyncio.get_running_loop():
-            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=home is not None)
+            is_here = home is not None and home[0] == os.getpid()
+            raise StoreNotStartedError(backend="MemoryCRUD", elsewhere=is_here)
         return self.clock.now()
 
     def _refuse_elsewhere(self) -> None:
