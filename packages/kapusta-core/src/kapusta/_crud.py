@@ -69,13 +69,9 @@ class BaseCRUD(ABC):
       ``datetime.max`` is that instant; ``lease`` itself may then be kept as the longest that the store can count.
     - Names, queues, tokens, worker ids and unique keys are compared code point by code point.
     - Rows are locked and written in id order.
-    <<<<<<< HEAD
     - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, never
-      an error of a driver or of the system, and the operation may be repeated. Conflicts between writers are repeated inside the backend first. If another
-    =======
-    - What the store cannot do *now* (unreachable, busy beyond patience) raises `StoreUnavailableError`, and
-      the operation may be repeated. Any other error says that the data of a row cannot be stored. Conflicts between writers are repeated inside the backend first. If another
-    >>>>>>> c09db45 (Treat errors that concern no row's data as outages)
+      an error of a driver or of the system, and the operation may be repeated. Any other error says that the
+      data of a row cannot be stored. Conflicts between writers are repeated inside the backend first. If another
       writer is in the way still, ``busy=True`` says so: of a batch each is then tried by itself.
 
     - What a backend waits for in the world, such as a lock or a socket, it awaits by asyncio. ``clock.sleep``
