@@ -15,9 +15,11 @@ from kapusta_memory import MemoryCRUD
 from kapusta_sqlalchemy import AlchemyCRUD
 
 
-def handles_to_one_store(backend: type[MemoryCRUD] = MemoryCRUD, *, storage: Any = None) -> OpenBackend:
-    """Return a callable that gives handles to one store in memory, a new one if none is given."""
-    storage = storage or backend().storage
+def handles_to_one_store(
+    backend: type[MemoryCRUD] = MemoryCRUD, *, beside: MemoryCRUD | None = None
+) -> OpenBackend:
+    """Return a callable that gives handles to one store in memory: that of *beside*, or a new one."""
+    storage = (beside or backend()).storage
 
     def open_backend(clock: Clock) -> MemoryCRUD:
         handle = backend(clock=clock)

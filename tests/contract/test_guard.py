@@ -9,7 +9,7 @@ import types
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -194,13 +194,13 @@ def test_a_backend_of_a_later_protocol_breaks_the_law_of_facts(monkeypatch: pyte
 class ParameterCRUD(MemoryCRUD):
     """Has two parameters: the shelf that its tasks are on, and its patience. A twin drops those named in `drops`."""
 
-    shelves: ClassVar[dict[str, Any]] = {}
+    shelves: ClassVar[dict[str, MemoryCRUD]] = {}
     drops: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, shelf: str = "", patience: str = "", *, clock: Clock | None = None) -> None:
         super().__init__(clock=clock)
         self.shelf, self.patience = shelf, patience
-        self.storage = self.shelves.setdefault(shelf, self.storage)
+        self.storage = self.shelves.setdefault(shelf, self).storage
 
     def __repr__(self) -> str:
         return f"<ParameterCRUD shelf={self.shelf} patience={self.patience}>"

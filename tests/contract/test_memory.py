@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from datetime import timedelta
-from typing import cast
 
 import pytest
 
@@ -20,7 +19,9 @@ class TestMemory(BackendContract):
     @pytest.fixture
     def open_backend(self, url: str) -> OpenBackend:
         """A callable that gives handles to a new store."""
-        return handles_to_one_store(storage=cast("MemoryCRUD", Kapusta(url).crud).storage)
+        opened = Kapusta(url).crud
+        assert isinstance(opened, MemoryCRUD)
+        return handles_to_one_store(beside=opened)
 
     @pytest.fixture
     def url(self) -> str:

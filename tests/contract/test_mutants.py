@@ -51,7 +51,7 @@ def _open_by_url(law: str, module: ModuleType) -> None:
     """Hold a backend against a law of URLs; a mutant is not installed, so no plugin leads to it."""
     open_url = import_module(f"{module.__name__}._urls").open_url
     url = f"memory://{law}"
-    handles = handles_to_one_store(module.MemoryCRUD, storage=open_url(url, None).storage)
+    handles = handles_to_one_store(module.MemoryCRUD, beside=open_url(url, None))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_opening, "from_url", open_url)
         LAWS[law](BackendContract(), handles, url=url)

@@ -135,10 +135,12 @@ class WireCRUD(BaseCRUD):
         self.loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self) -> None:
+        self.refuse_elsewhere()
         await self.exchange(b"hello\n", asyncio.StreamReader.readline)
         self.loop = asyncio.get_running_loop()
 
     async def shutdown(self) -> None:
+        self.refuse_elsewhere()
         self.loop = None
 
     def twin(self) -> WireCRUD:
@@ -188,6 +190,10 @@ class WireCRUD(BaseCRUD):
             ready.set()
             if kind := line.decode().strip():
                 wake(kind)  # type: ignore[arg-type]  # the server says nothing else
+
+    def refuse_elsewhere(self) -> None:
+        if self.loop and self.loop.is_running() and self.loop is not asyncio.get_running_loop():
+            raise StoreNotStartedError(backend="WireCRUD", elsewhere=True)
 
     def require_start(self) -> None:
         if self.loop is not asyncio.get_running_loop():

@@ -45,10 +45,12 @@ class JsonFileCRUD(BaseCRUD):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self) -> None:
+        self._require_home(started=False)
         async with open_book(self.path, create=True):
             self._loop = asyncio.get_running_loop()
 
     async def shutdown(self) -> None:
+        self._require_home(started=False)
         self._loop = None
 
     def twin(self) -> "JsonFileCRUD":
@@ -89,22 +91,24 @@ class JsonFileCRUD(BaseCRUD):
             final = {id for id in ids if id in book.tasks and book.tasks[id].status.is_final}
             for id in final:
                 del book.tasks[id]
-            for key, use in list(book.keys.items()):
-                if not rules.in_use(use, book.tasks.get(use.task_id), now):
-                    del book.keys[key]
+            user, uses = book.tasks.get, book.keys.items()
+            book.keys = {key: use for key, use in uses if rules.in_use(use, user(use.task_id), now)}
             return len(final)
+
+    def _require_home(self, *, started: bool) -> None:
+        away = self._loop is not asyncio.get_running_loop()
+        if away and (started or (self._loop and self._loop.is_running())):
+            raise StoreNotStartedError(backend="JsonFileCRUD", elsewhere=self._loop is not None)
 
     @asynccontextmanager
     async def _book(self) -> AsyncIterator[tuple[Book, datetime]]:
-        if self._loop is not asyncio.get_running_loop():
-            raise StoreNotStartedError(backend="JsonFileCRUD", elsewhere=self._loop is not None)
+        self._require_home(started=True)
         async with open_book(self.path) as book:
             yield book, self.clock.now()
 
 
 def _add(book: Book, task: NewTask, now: datetime) -> Added:
-    there = book.tasks.get(task.id)
-    if there is not None:
+    if (there := book.tasks.get(task.id)) is not None:
         outcome = AddOutcome.again if there.token == task.token else AddOutcome.id_in_use
         return Added(id=task.id, outcome=outcome)
     if task.unique is not None:

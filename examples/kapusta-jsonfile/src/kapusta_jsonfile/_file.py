@@ -4,7 +4,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -49,10 +49,8 @@ async def _get(lock: IO[str]) -> None:
     for attempt in range(_TRIES):
         # Others hold the lock in real time, even where a test moves the clock of this store.
         await asyncio.sleep(_PAUSE if attempt else 0)
-        try:
+        with suppress(BlockingIOError):
             return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            continue
     raise TimeoutError(f"another process has had the lock for {_TRIES * _PAUSE:g} seconds")
 
 

@@ -153,6 +153,21 @@ class StartingLaws:
         assert await add(store, task()) == [AddOutcome.new]
 
     @law
+    async def test_on_another_loop_a_handle_is_neither_started_nor_stopped(self, stage: Stage) -> None:
+        """While the loop of a started handle runs, ``startup`` and ``shutdown`` on another raise `StoreNotStartedError`.
+
+        If it fails: a second thread takes the store from the loop that works with it, without a word.
+        """
+        store = await stage.open()
+
+        for call in (store.startup, store.shutdown):
+            with pytest.raises(StoreNotStartedError) as refused:
+                await elsewhere(call)
+            assert refused.value.elsewhere
+
+        assert await add(store, task()) == [AddOutcome.new]
+
+    @law
     async def test_tasks_survive_where_it_is_declared(self, stage: Stage) -> None:
         """With ``capabilities.survives_restart`` tasks are there after the last handle was shut down.
 
