@@ -37,7 +37,7 @@ asyncio.run(main())
 
 
 def test_it_is_told_what_becomes_of_its_tasks_and_sees_no_traceback() -> None:
-    """Futures that nobody awaits print a traceback each, which says nothing of what to do."""
+    """Futures that are never awaited print a traceback each, which says nothing of what to do."""
     ran = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=60, check=True)
 
     assert "never retrieved" not in ran.stderr

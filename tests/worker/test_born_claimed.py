@@ -208,7 +208,7 @@ async def _launch_and_cancel(slow: Scene) -> asyncio.Task[Any]:
 
 
 async def test_a_launch_that_was_cancelled_runs_if_it_was_stored(slow: Scene) -> None:
-    """A caller that goes away must leave no task started that nobody runs."""
+    """A caller that goes away must leave no task started that no worker runs."""
     launch = await _launch_and_cancel(slow)
     await slow.clock.settle()
 
@@ -218,7 +218,7 @@ async def test_a_launch_that_was_cancelled_runs_if_it_was_stored(slow: Scene) ->
 
 
 async def test_a_cancelled_launch_whose_reply_was_lost_runs_too(slow: Scene) -> None:
-    """Nobody repeats it: the worker itself must give it back at once, not at the end of its lease."""
+    """No caller repeats it: the worker itself must give it back at once, not at the end of its lease."""
     slow.store.script.lose_replies = ["start_task"]
 
     await _launch_and_cancel(slow)

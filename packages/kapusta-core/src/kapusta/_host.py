@@ -110,7 +110,7 @@ class Host:
             self._worker.wake()
 
     async def start_new(self, task: NewTask) -> bool:
-        """Store a new task and start it here, in one write; ``False``: it is not stored, or nobody knows."""
+        """Store a new task and start it here, in one write; ``False``: it is not stored, or the reply was lost."""
         worker = self._worker
         return worker is not None and worker.home == Home.here() and await worker.start_new(task)
 

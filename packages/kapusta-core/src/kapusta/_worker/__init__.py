@@ -197,7 +197,7 @@ class Worker:
         self._dispatcher.wake()
 
     async def start_new(self, task: NewTask) -> bool:
-        """Store a new task and start it here, in one write; ``False``: it is not stored, or nobody knows."""
+        """Store a new task and start it here, in one write; ``False``: it is not stored, or the reply was lost."""
         at_work = self._has_begun and not self._stopped.is_set() and not self._has_given_up
         return at_work and await self._dispatcher.start_new(task)
 

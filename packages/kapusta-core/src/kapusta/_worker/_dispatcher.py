@@ -108,7 +108,7 @@ class Dispatcher:
     def slot_freed(self) -> None:
         """A slot is free again: that matters if there may be more than the last claims could take."""
         if not self._hungry or self._awake.is_set() or self._claiming.locked():
-            return  # nothing is due, or whoever claims looks at the slots after it
+            return  # nothing is due, or a claim is under way and looks at the slots afterwards
         if self._is_worthwhile():
             self._awake.set()
         elif self._gathering is None:
@@ -127,7 +127,7 @@ class Dispatcher:
             await self._sleep()
 
     async def start_new(self, task: NewTask) -> bool:
-        """Store *task* as one that is claimed here, and start it; ``False``: it is not stored, or nobody knows.
+        """Store *task* as one that is claimed here, and start it; ``False``: it is not stored, or the reply was lost.
 
         Only if a claim would take it at once: its mode has a free slot, and nothing else is due for that slot.
         """
