@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -46,3 +47,31 @@ async def test_a_thousand_short_tasks_take_few_claims_and_settlements(
     settlements = [call for call in store.script.calls if call.operation == "change_tasks"]
     assert len(claims) <= 16  # a claim after a wake-up keeps some slots for the other modes
     assert len(settlements) <= 16
+
+
+async def test_a_filter_that_fails_keeps_no_outcome_of_its_neighbours_back(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """The application's own filter raised: the other runs of the batch must end, with their slots and leases."""
+
+    def refuse(record: logging.LogRecord) -> bool:
+        if getattr(record, "event", "") in ("task_failed", "callback_failed"):
+            raise RuntimeError("the application's")
+        return True
+
+    logger = logging.Logger("strict")  # noqa: LOG001 - of this test alone
+    logger.addFilter(refuse)
+    kapusta = make_kapusta(in_memory(), logger=logger)
+
+    @kapusta.task()
+    async def work(number: int) -> None:
+        if number == 1:
+            raise ValueError(number)
+
+    await kapusta.startup()
+    handles = await work.launch_many([{"number": number} for number in range(5)])
+    await kapusta.run_until_idle()
+
+    assert await handles[4].retry()
+    await kapusta.run_until_idle()
+    assert await handles[4].result(timeout=20) is None

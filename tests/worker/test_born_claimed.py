@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,19 @@ from kapusta import Kapusta, OnCrash, Task, TaskStatus
 from kapusta._launch_queue import PLACES
 from kapusta._launcher import starts_at_once
 from kapusta._options import Policy, TaskOptions
-from kapusta.backend import BaseCRUD, ClaimRequest, Claims, NewTask, TaskExecutionMode
+from kapusta.backend import (
+    BaseCRUD,
+    ClaimRequest,
+    Claims,
+    NewTask,
+    StoredTask,
+    StoreUnavailableError,
+    TaskExecutionMode,
+    TaskQuery,
+)
 from kapusta.testing import ManualClock
 from tests.worker.conftest import MakeKapusta, OpenStore
+from tests.worker.eventually import eventually
 from tests.worker.scripted import ScriptedCRUD
 from tests.worker.stored import stored
 
@@ -27,6 +38,8 @@ ASYNC = TaskExecutionMode.async_
     [
         (TaskOptions(execution_mode=ASYNC, policy=Policy()), True),
         (TaskOptions(execution_mode=ASYNC, policy=Policy(on_crash=OnCrash.hold)), False),
+        (TaskOptions(execution_mode=ASYNC, policy=Policy(max_crashes=1)), False),
+        (TaskOptions(execution_mode=ASYNC, policy=Policy(max_crashes=None)), True),
         (TaskOptions(execution_mode=ASYNC, policy=Policy(overdue_time=timedelta(days=1))), False),
         (TaskOptions(execution_mode=ASYNC, policy=Policy(), eta_delta=timedelta(seconds=1)), False),
         (TaskOptions(execution_mode=ASYNC, policy=Policy(), eta_delta=timedelta(0)), True),
@@ -44,6 +57,7 @@ class Scene:
     def __init__(self, crud: ScriptedCRUD, kapusta: Kapusta, clock: ManualClock) -> None:
         self.store, self.kapusta, self.clock = crud, kapusta, clock
         self.ran: list[int] = []
+        self.launches: list[asyncio.Task[Any]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -157,6 +171,8 @@ async def test_a_lost_reply_runs_the_task_once(scene: Scene) -> None:
     record = await stored(scene.kapusta, handle)
     assert (record.status, record.run, scene.ran) == (TaskStatus.success, 2, [1])
     assert (record.crashes, record.failures, record.interruptions) == (0, 0, 0)
+    await scene.task.launch(number=2)
+    assert scene.store.script.asked.count("start_task") == 2  # the next one starts at once again
 
 
 async def test_a_write_that_failed_is_repeated_as_a_plain_launch(scene: Scene) -> None:
@@ -252,6 +268,161 @@ async def test_a_shutdown_waits_for_a_start_that_is_under_way(
     assert record.status in (TaskStatus.success, TaskStatus.pending)
     assert ran == ([1] if record.status is TaskStatus.success else [])
     await store.shutdown()
+
+
+class OneByOne(ScriptedCRUD):
+    """Does each start at once, and gives its reply, or loses it, when the test says so; written by the test's loop."""
+
+    def __init__(self, crud: BaseCRUD) -> None:
+        super().__init__(crud)
+        self.replies: dict[int, asyncio.Future[bool]] = {}
+        self.finding = asyncio.Event()
+        self.find_may_answer = asyncio.Event()
+        self.find_may_answer.set()
+
+    async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+        """Store and claim; the reply comes with ``True``, and is lost with ``False``."""
+        claims = await super().start_task(task, request)
+        reply = self.replies[len(self.replies)] = asyncio.get_running_loop().create_future()
+        if not await reply:
+            raise StoreUnavailableError(operation="start_task", problem="the test has lost the reply")
+        return claims
+
+    async def find_tasks(self, query: TaskQuery) -> Sequence[StoredTask]:
+        """Look, and answer when the test lets it."""
+        found = await super().find_tasks(query)
+        self.finding.set()
+        await self.find_may_answer.wait()
+        return found
+
+
+@pytest.fixture
+async def two(in_memory: OpenStore, make_kapusta: MakeKapusta) -> Scene:
+    """A worker at rest, and two launches whose tasks are stored and whose replies are on their way."""
+    store = OneByOne(in_memory())
+    scene = Scene(store, make_kapusta(store), ManualClock())
+    await scene.kapusta.startup()
+    await scene.kapusta.run_until_idle()
+    store.script.calls.clear()
+    store.finding.clear()
+    scene.launches = [asyncio.create_task(scene.task.launch(number=number)) for number in (1, 2)]
+    await eventually(lambda: len(store.replies) == 2, "both are stored")
+    return scene
+
+
+async def test_a_start_on_its_way_is_not_given_back_for_another_one(two: Scene) -> None:
+    """Given back, it would run a second time beside the one whose reply was only late."""
+    assert isinstance(two.store, OneByOne)
+    two.store.replies[0].set_result(False)
+    await eventually(lambda: two.ran == [1], "the lost one is given back and claimed")
+    two.store.replies[1].set_result(True)
+
+    first, second = await asyncio.gather(*two.launches)
+    await eventually(lambda: len(two.ran) == 2, "the other one runs")
+    await two.kapusta.shutdown()
+
+    assert two.ran == [1, 2]
+    await two.store.startup()
+    assert (await stored(two.store, second)).run == 1
+    assert (await stored(two.store, first)).crashes == 0
+
+
+async def test_a_reply_that_is_lost_during_a_give_back_is_not_forgotten(two: Scene) -> None:
+    """Its task would stay started until its lease ends, and count a crash, though its worker lives."""
+    assert isinstance(two.store, OneByOne)
+    two.store.find_may_answer.clear()
+    two.store.replies[0].set_result(False)
+    await asyncio.wait_for(two.store.finding.wait(), 20)  # it has read which tasks are started
+
+    two.store.replies[1].set_result(False)
+    await eventually(lambda: two.store.script.asked.count("add_tasks") == 2, "both launches are repeated")
+    two.store.find_may_answer.set()
+
+    await eventually(lambda: sorted(two.ran) == [1, 2], "both are given back and run", within=20)
+    await asyncio.gather(*two.launches)
+
+
+async def test_a_start_that_swallows_its_cancellation_keeps_no_shutdown(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A driver that hangs for good must keep neither the shutdown nor the slot."""
+
+    class Stubborn(ScriptedCRUD):
+        async def start_task(self, task: NewTask, request: ClaimRequest) -> Claims | None:
+            tried.append(task.id)
+            while not let_go.is_set():
+                try:
+                    await let_go.wait()
+                except asyncio.CancelledError:
+                    continue
+            return None
+
+    let_go, tried = asyncio.Event(), list[int]()
+    kapusta = make_kapusta(Stubborn(in_memory()), store_timeout=0.1, grace=0.1)
+    task = kapusta.register_task(lambda: None, name="task")
+    await kapusta.startup()
+    await kapusta.run_until_idle()
+
+    handle = await task.launch()
+    await handle.result(timeout=20)  # by a claim, in the only slot of its mode
+    assert tried == [handle]
+    launch = asyncio.create_task(task.launch())
+    await eventually(lambda: len(tried) == 2, "the next one is tried")
+    launch.cancel()  # so that its giving up frees nothing
+
+    await asyncio.wait_for(kapusta.shutdown(), 20)
+    let_go.set()
+    await eventually(lambda: len(asyncio.all_tasks()) == 1, "the driver has let go")
+
+
+async def test_no_start_takes_a_slot_that_a_claim_under_way_may_fill(
+    in_memory: OpenStore, make_kapusta: MakeKapusta
+) -> None:
+    """A claim reserves nothing before its answer: both together could run twice as many bodies as there are slots."""
+
+    class SlowToClaim(ScriptedCRUD):
+        async def claim_tasks(self, request: ClaimRequest) -> Claims:
+            claims = await super().claim_tasks(request)
+            if set(request.slots) == {ASYNC}:
+                claiming.set()
+                await answer.wait()
+            return claims
+
+    claiming, answer, gate = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    store = SlowToClaim(in_memory())
+    kapusta = make_kapusta(store, max_concurrent_tasks=4, max_threads=4)
+    at_once: list[int] = []
+    most = 0
+
+    async def body() -> None:
+        nonlocal most
+        at_once.append(1)
+        most = max(most, len(at_once))
+        await gate.wait()
+        at_once.pop()
+
+    def in_a_thread() -> None:
+        asyncio.run_coroutine_threadsafe(body(), loop).result()
+
+    async def all_that_started_runs() -> bool:
+        started = await store.crud.find_tasks(TaskQuery(statuses=frozenset({TaskStatus.started})))
+        return 4 <= len(started) == len(at_once)
+
+    loop = asyncio.get_running_loop()
+    on_loop, thread = kapusta.register_task(body), kapusta.register_task(in_a_thread, "thread")
+    await kapusta.startup()
+    await kapusta.run_until_idle()
+    await on_loop.launch_many([{}] * 40)
+    await asyncio.wait_for(claiming.wait(), 20)
+
+    launches = [asyncio.create_task(thread.launch()) for _ in range(4)]
+    await eventually(lambda: all(launch.done() for launch in launches), "the launches return")
+    answer.set()
+    await eventually(all_that_started_runs, "the slots are full")
+    gate.set()
+    await kapusta.run_until_idle()
+
+    assert most == 4
 
 
 _request: contextvars.ContextVar[str] = contextvars.ContextVar("request", default="none")

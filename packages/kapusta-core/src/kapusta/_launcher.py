@@ -189,6 +189,7 @@ def starts_at_once(options: TaskOptions) -> bool:
         and not options.eta_delta
         and policy.overdue_time is None
         and policy.on_crash is not OnCrash.hold
+        and policy.max_crashes != 1
     )
 
 

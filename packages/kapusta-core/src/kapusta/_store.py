@@ -103,6 +103,11 @@ class Store:
             launches.leave(places)
 
     @property
+    def longest_call(self) -> float:
+        """Seconds after which a call has ended or was given up, even if it swallows its cancellation."""
+        return 2 * self._timeout
+
+    @property
     def has_room(self) -> bool:
         """Whether a launch would begin at once; `start` is for those that would."""
         return self._launch_queue().has_room(1)

@@ -6,9 +6,9 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from .._clock import ZERO, Timer
 from .._enums import TaskExecutionMode, TaskStatus
@@ -23,6 +23,7 @@ from ..types import TaskId
 from ._reporting import LOST_REPLY, Reporter
 from ._running import Run, Running
 from ._settler import Settler
+from ._starts import Starts
 from ._supervisor import Failures
 
 GATHERING: Final = 0.005
@@ -95,9 +96,7 @@ class Dispatcher:
         self._claim_took = 0.0
         self._gathering: Timer | None = None
         self._starts_tasks = capabilities.starts_tasks
-        self._starting = 0
-        self._none_starting = asyncio.Event()
-        self._none_starting.set()
+        self._starts = Starts(slots)
         self.is_paused = self._is_stopped = False
 
     def wake(self) -> None:
@@ -133,13 +132,22 @@ class Dispatcher:
         """
         if not self._may_start(task):
             return False
-        self._slots.take(task.mode)
-        self._starting += 1
-        self._none_starting.clear()
+        self._starts.begin(task)
+        begun = False
+
+        def work() -> Coroutine[Any, Any, bool]:
+            nonlocal begun
+            begun = True
+            return self._store_and_start(task)
+
         try:
-            return await self._store.start(lambda: self._store_and_start(task))
+            return await self._store.start(work)
         except StoreUnavailableError:
+            self._start_lost(task)  # it may have been given up before its work is over
             return False
+        finally:
+            if not begun:
+                self._starts.end(task)
 
     def _may_start(self, task: NewTask) -> bool:
         return (
@@ -148,27 +156,31 @@ class Dispatcher:
             and task.mode not in self._hungry
             and task.name in self._registry.names
             and not (self.is_paused or self._is_stopped or self._reply_lost or self._settler.is_backlogged)
+            and not self._claiming.locked()  # a claim under way may fill the slots that are free
             and task.mode in self._slots.free({task.mode})
             and self._store.has_room  # its slot must not wait with it
         )
 
     async def _store_and_start(self, task: NewTask) -> bool:
         sent_at = self._store.clock.monotonic()
-        claims = None
         try:
             claims = await self._store.crud.start_task(task, self._request({task.mode: 1}))
         except BaseException:
-            self._reply_lost = True
-            self.wake()  # the next claim gives back what this one may have started
+            self._start_lost(task)
             raise
-        finally:
-            self._slots.give_back(task.mode)
-            self._starting -= 1
-            if not self._starting:
-                self._none_starting.set()
-            if claims is not None:
-                self._start([Run(task, sent_at, claims.now) for task in claims.tasks])
-        return claims is not None
+        if not self._starts.end(task):  # it was given up meanwhile
+            self._start_lost(task)
+            return False
+        if claims is None:
+            return False
+        self._start([Run(started, sent_at, claims.now) for started in claims.tasks])
+        return True
+
+    def _start_lost(self, task: NewTask) -> None:
+        """The next claim gives back what this start may have stored."""
+        self._starts.end(task)
+        self._reply_lost = True
+        self.wake()
 
     async def claim(self) -> int:
         """Claim and start all that is due and has a slot; answer how many that were."""
@@ -183,7 +195,7 @@ class Dispatcher:
         self.is_paused = self._is_stopped = True
         if self._gathering is not None:
             self._gathering.cancel()
-        await self._none_starting.wait()
+        await self._starts.over(self._store.longest_call)
         async with self._claiming:
             if self._reply_lost:
                 try:
@@ -232,8 +244,12 @@ class Dispatcher:
     async def _claim(self, slots: dict[TaskExecutionMode, int]) -> Claims | None:
         """Claim and start; ``None`` if nothing can be taken now."""
         if self._reply_lost:
-            await self._give_back_unknown()
-            self._reply_lost = False
+            self._reply_lost = False  # before the question: a start may be lost while it is asked
+            try:
+                await self._give_back_unknown()
+            except BaseException:
+                self._reply_lost = True
+                raise
         if not slots or not self._registry.names or self._is_stopped:
             return None
         request = self._request(slots)
@@ -257,6 +273,7 @@ class Dispatcher:
         while True:
             # From before the question: what ends while the answer is on its way is not known any more when it comes.
             known = {(run.task.id, run.task.run) for run in self._running}
+            starting = self._starts.ids
             found = await self._store.find(
                 TaskQuery(statuses=frozenset({TaskStatus.started}), after_id=after, limit=500)
             )
@@ -264,7 +281,8 @@ class Dispatcher:
                 return
             for task in found:
                 mine = task.worker == self._worker and (task.id, task.run) not in known
-                if mine and not self._running.knows(task.id, task.run):
+                starts = task.id in starting or task.id in self._starts.ids
+                if mine and not starts and not self._running.knows(task.id, task.run):
                     self._give_back(task)
             after = found[-1].id
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -140,7 +141,10 @@ class Settler:
             answered(answer, problem)
         except Exception as error:  # noqa: BLE001 - what one callback does must not keep others from their answers
             what = "A callback failed at the answer to an outcome: %s"
-            log_event(self._logger, LogEvent.callback_failed, what, repr(error), exc_info=error)
+            try:
+                log_event(self._logger, LogEvent.callback_failed, what, repr(error), exc_info=error)
+            except Exception:  # noqa: BLE001 - a filter of the application's that fails must keep no answer back
+                traceback.print_exc()  # as logging does for a handler that fails
 
     def _done(self, changes: Sequence[Change]) -> None:
         was_backlogged = self.is_backlogged
