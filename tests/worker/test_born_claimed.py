@@ -75,10 +75,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(open_store: OpenStore, make_kapusta: MakeKapusta) -> Scene:
-    """A worker with two slots, at rest."""
+async def scene(in_memory: OpenStore, make_kapusta: MakeKapusta) -> Scene:
+    """A worker with two slots, at rest; in memory, where no watcher of a file wakes it."""
     clock = ManualClock()
-    crud = ScriptedCRUD(open_store(clock))
+    crud = ScriptedCRUD(in_memory(clock))
     scene = Scene(crud, make_kapusta(crud, max_concurrent_tasks=2), clock)
     await scene.start()
     return scene
@@ -203,10 +203,10 @@ class SlowToStart(ScriptedCRUD):
 
 
 @pytest.fixture
-async def slow(open_store: OpenStore, make_kapusta: MakeKapusta) -> Scene:
+async def slow(in_memory: OpenStore, make_kapusta: MakeKapusta) -> Scene:
     """A worker at rest whose store answers a start when the test says so."""
     clock = ManualClock()
-    crud = SlowToStart(open_store(clock))
+    crud = SlowToStart(in_memory(clock))
     scene = Scene(crud, make_kapusta(crud), clock)
     await scene.start()
     return scene
