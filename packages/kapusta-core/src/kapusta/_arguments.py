@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 from ._brief import brief, cut, said
 from ._codec import Codec, Codecs, ForeignBytesError, Label, Role
 from ._errors import ArgumentError, ResultUnreadableError, TaskSignatureError, UnreadablePayloadError
+from ._hints import hints_of
 from ._signature import PlainSignature
 
 RESERVED: Final = "update_params"
@@ -157,7 +158,9 @@ class Arguments:
 
     def _result_reader(self, codec: Codec) -> _ResultReader:
         if codec.name not in self._results:
-            shape = self._hints(codec).get("return", Any)
+            shape = self._hints(codec, only="return").get("return", Any)
+            if shape in (typing.NoReturn, typing.Never):
+                shape = Any  # what returns all the same returns something
             decode = self._decoder_of(codec, "return", shape)
             self._results[codec.name] = _ResultReader(decode, _plain_kinds(shape))
         return self._results[codec.name]
@@ -204,17 +207,16 @@ class Arguments:
                 task=self._task, parameter=name, problem=str(problem), remedy="Annotate it with plain data."
             ) from problem
 
-    def _hints(self, codec: Codec) -> dict[str, Any]:
+    def _hints(self, codec: Codec, only: str | None = None) -> dict[str, Any]:
         if codec.keeps_types:
             return {}
-        function = inspect.unwrap(self._function)
         try:
-            return typing.get_type_hints(function, include_extras=True)
-        except (NameError, TypeError, AttributeError) as problem:
+            return hints_of(self._function, only)
+        except ValueError as problem:
             raise ArgumentError(
                 task=self._task,
                 parameter=None,
-                problem=f"an annotation of the function cannot be resolved ({problem})",
+                problem=str(problem),
                 remedy="Import the type at run time, not only under TYPE_CHECKING.",
             ) from problem
 

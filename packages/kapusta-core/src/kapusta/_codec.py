@@ -94,6 +94,10 @@ class JsonCodec:
             return failing_clearly(msgspec.json.Decoder(_readable(shape), dec_hook=_from_builtins).decode)
         except (TypeError, RecursionError) as problem:
             raise ValueError(f"its annotation cannot be decoded from JSON: {problem}") from problem
+        except Exception as problem:  # msgspec evaluates the annotations of classes
+            raise ValueError(
+                f"an annotation within its type cannot be resolved: {said(problem)}"
+            ) from problem
 
     def pack(self, parts: Mapping[str, bytes]) -> bytes:
         if not parts:
