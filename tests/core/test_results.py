@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
@@ -110,13 +111,36 @@ def test_a_value_with_a_broken_comparison_is_stored_all_the_same() -> None:
 
         __hash__ = None  # type: ignore[assignment]  # as of any dictionary
 
-        def keys(self) -> Any:
-            raise RuntimeError("no keys")
-
     returned = encoded(Any, Sly(a=1))
 
     assert returned.result == b'{"a":1}'
-    assert returned.problem == "its result cannot be compared with what would arrive: RuntimeError: no keys"
+    assert (
+        returned.problem
+        == "its result cannot be compared with what would arrive: RuntimeError: no comparison"
+    )
+
+
+@pytest.mark.parametrize(
+    "value", [list(range(1000)), [{"id": n, "name": "x"} for n in range(1000)]], ids=["numbers", "rows"]
+)
+def test_a_long_result_is_compared_in_c(value: Any) -> None:
+    """A call of ours for each element would cost many times what encoding and decoding cost."""
+    arguments = Arguments("t", lambda: None, Codecs())
+    body = Codecs().writer.encode(value)
+    calls = 0
+
+    def count(_frame: object, event: str, _arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        problem = arguments.result_problem(Codecs().writer, value, body)
+    finally:
+        sys.setprofile(None)
+
+    assert problem is None
+    assert 0 < calls < 200
 
 
 @pytest.mark.parametrize("value", [{1: b"x"}, NOW, {1, 2}], ids=shown)
