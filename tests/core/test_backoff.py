@@ -7,12 +7,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kapusta import Backoff, Kapusta, KapustaValueError
 from kapusta._backoff import as_backoff
+from kapusta._options import Policy
 from kapusta_memory import MemoryCRUD
 
 FIXED = Backoff(initial=2, maximum=60, factor=3, jitter=False)  # type: ignore[arg-type]  # seconds are welcome
@@ -136,6 +138,21 @@ async def test_a_backoff_with_its_own_delay_is_refused_wherever_it_is_given(
         await settled(give(Daily()))
 
     await settled(give(Slow()))
+
+
+class Renamed(Backoff, frozen=True, rename="upper", tag="renamed"):
+    """A backoff with other defaults, whose fields have other names as JSON."""
+
+    initial: timedelta = timedelta(hours=1)
+    jitter: bool = False
+    note: str = "for the provider of letters"
+
+
+def test_a_subclass_is_stored_by_its_fields() -> None:
+    """A worker reads the fields of a `Backoff`: under other names, it would take the defaults without a word."""
+    stored = msgspec.json.encode(Policy(backoff=as_backoff("backoff", Renamed(factor=3))))
+
+    assert Policy.read(stored).backoff == Backoff(initial=3600, factor=3, jitter=False)  # type: ignore[arg-type]
 
 
 async def settled(made: object) -> None:

@@ -82,6 +82,7 @@ def as_backoff(option: str, value: Backoff | Duration | None) -> Backoff:
                 problem="overrides delay(), which no worker would call: only the fields of a Backoff are stored",
                 remedy="Say it with initial, maximum, factor and jitter, or give a fixed duration.",
             )
-        return value
+        # A worker reads the fields of a Backoff; a subclass may have more, or other names for them as JSON.
+        return Backoff(**{field: getattr(value, field) for field in Backoff.__struct_fields__})
     constant = ZERO if value is None else as_timedelta(option, value)
     return Backoff(initial=constant, maximum=constant, factor=1.0, jitter=False)
