@@ -21,6 +21,7 @@ from kapusta import ArgumentError, PickleCodec, ResultUnreadableError
 from kapusta._arguments import Arguments
 from kapusta._codec import Codecs, JsonCodec
 from kapusta._errors import UnreadablePayloadError
+from kapusta._executors._attempt import ResultEncoder
 from tests.security.bombs import SECRET
 
 FUZZ = settings(
@@ -190,7 +191,8 @@ def of(shape: Any, codecs: Codecs | None = None) -> Arguments:
 
 
 JSON = {str(shape): of(shape) for shape in SHAPES}
-PICKLE = of(Any, Codecs(PickleCodec(secret=SECRET)))
+SIGNED = Codecs(PickleCodec(secret=SECRET))
+PICKLE = of(Any, SIGNED)
 ANY_SHAPE = st.sampled_from(list(JSON))
 
 
@@ -263,6 +265,66 @@ def test_any_value_is_pickled_or_refused(value: Any) -> None:
 
     assert type(arrived) is type(value)
     assert type(value) is object or alike(value, arrived)
+
+
+def returned_and_read(arguments: Arguments, codecs: Codecs, value: Any) -> tuple[Any, str | None]:
+    """What a result is read as, if it is stored and can be read, and what its reason says."""
+    encode = ResultEncoder("t", codecs.writer, 1 << 20, arguments)
+    returned = encode(value)
+    if returned.result is None:
+        return UNREADABLE, returned.problem
+    try:
+        read = arguments.decode_result(returned.result, codec=codecs.writer.name, stored_as="t")
+    except ResultUnreadableError:
+        read = UNREADABLE
+    return read, returned.problem
+
+
+UNREADABLE = object()
+
+
+@FUZZ
+@given(ANY_SHAPE, st.one_of(JSON_LIKE, OTHER))
+@example(str(Any), 10**5000)
+@example(str(int), 10**5000)
+@example(str(Any), math.inf)
+@example(str(float), math.nan)
+@example(str(Any), {1: b"x"})
+@example(str(Line), {"price": 13})
+@example(str(Name), "!")
+def test_a_result_that_is_read_as_something_else_says_so(shape: str, value: Any) -> None:
+    """Whatever is returned where whatever is annotated: without a reason it is read as it was returned."""
+    read, reason = returned_and_read(JSON[shape], Codecs(), value)
+
+    assert alike(value, read) or reason is not None
+    assert reason is None or len(reason) < 1500
+
+
+@FUZZ
+@given(st.one_of(*(st.tuples(st.just(shape), values) for shape, values in TYPED)))
+def test_a_result_of_its_annotation_has_no_reason(typed: tuple[Any, Any]) -> None:
+    """A reason that is there for nothing is soon not read any more."""
+    shape, value = typed
+
+    assert returned_and_read(JSON[str(shape)], Codecs(), value) == (value, None)
+
+
+@FUZZ
+@given(JSON_LIKE)
+def test_a_plain_result_has_a_reason_only_if_it_is_read_as_something_else(value: Any) -> None:
+    """Plain data has a reason exactly if it is read as something else."""
+    read, reason = returned_and_read(JSON[str(Any)], Codecs(), value)
+
+    assert (reason is None) == alike(value, read)
+
+
+@FUZZ
+@given(st.one_of(JSON_LIKE, OTHER))
+def test_a_pickled_result_has_no_reason(value: Any) -> None:
+    """By pickle everything is read as it was returned, so nothing is compared."""
+    _, reason = returned_and_read(PICKLE, SIGNED, value)
+
+    assert reason is None or "was not stored" in reason
 
 
 # --- bytes ------------------------------------------------------------------------------------------
