@@ -182,7 +182,7 @@ def test_the_backends_are_listed_with_what_they_can(tmp_path: Path) -> None:
     assert (
         "memory, from kapusta-memory, names: MemoryCRUD\n"
         "  memory://\n"
-        "    pushes wakeups, time resolution 0.001 ms\n"
+        "    pushes wakeups, starts tasks, time resolution 0.001 ms\n"
     ) in ran.stdout
     assert (
         "sqlalchemy, from kapusta-sqlalchemy, names: AlchemyCRUD\n  sqlite://, sqlite+aiosqlite://\n"

@@ -4,13 +4,28 @@
 from __future__ import annotations
 
 from datetime import timedelta, timezone
+from typing import Any
 
+from kapusta._crud import BaseCRUD
 from kapusta._enums import TaskExecutionMode, TaskStatus
-from kapusta._records import MAX_ID, MAX_PRIORITY, MIN_PRIORITY, AddOutcome
+from kapusta._records import MAX_ID, MAX_PRIORITY, MIN_PRIORITY, AddOutcome, StoredTask, UniqueKey
 
-from .._examples import HOUR, PROCESS, add, claimed, found, look, near, settled, started, stored, task
+from .._examples import HOUR, PROCESS, THREAD, add, claimed, found, look, near, settled, started, stored, task
 from .._law import law
 from .._stage import Stage
+
+
+async def _stored_in_every_company(store: BaseCRUD, **fields: Any) -> list[StoredTask]:
+    """Launch a task of these fields alone, beside tasks unlike it, and beside one with a unique key.
+
+    A store may have a shorter way for tasks that are alike; a law holds for every way.
+    """
+    unlike = {"name": "other", "queue": "other", "mode": PROCESS, "priority": 3, "codec": "pickle"}
+    wanted = [task(**fields) for _ in range(3)]
+    await store.add_tasks([wanted[0]])
+    await store.add_tasks([wanted[1], task(**unlike, overdue_after=HOUR), task(**unlike, delay=HOUR)])
+    await store.add_tasks([task(unique=UniqueKey(key="company")), wanted[2]])
+    return [await look(store, each.id) for each in wanted]
 
 
 class LaunchingLaws:
@@ -23,16 +38,19 @@ class LaunchingLaws:
         If it fails: a column is missing, shortened, or filled from another field.
         """
         store = await stage.open()
-        new = task(
-            token="tøken", name="billing.send", payload=b"[7]", codec="pickle", mode=PROCESS, queue="mail"
-        ).replace(priority=5, options=b'{"timeout": 3}')
+        fields = {
+            "token": "tøken",
+            "name": "billing.send",
+            "payload": b"[7]",
+            "codec": "pickle",
+            "mode": THREAD,
+            "queue": "mail",
+            "priority": 5,
+            "options": b'{"timeout": 3}',
+        }
 
-        assert await add(store, new) == [AddOutcome.new]
-
-        kept = await look(store, new.id)
-        fields = ("id", "token", "name", "payload", "codec", "mode", "queue", "priority", "options")
-        for field in fields:
-            assert getattr(kept, field) == getattr(new, field), field
+        for kept in await _stored_in_every_company(store, **fields):
+            assert {field: getattr(kept, field) for field in fields} == fields
 
     @law
     async def test_a_new_task_has_no_history(self, stage: Stage) -> None:
@@ -42,14 +60,13 @@ class LaunchingLaws:
         """
         store = await stage.open()
 
-        kept = await stored(store, task())
-
-        assert kept.status is TaskStatus.pending
-        assert (kept.run, kept.failures, kept.crashes, kept.interruptions) == (0, 0, 0, 0)
-        assert kept.cancel_requested is False
-        assert (kept.worker, kept.lease, kept.lease_end, kept.settled_run) == (None, None, None, None)
-        assert (kept.result, kept.error, kept.reason) == (None, None, None)
-        assert (kept.started, kept.finished) == (None, None)
+        for kept in await _stored_in_every_company(store):
+            assert kept.status is TaskStatus.pending
+            assert (kept.run, kept.failures, kept.crashes, kept.interruptions) == (0, 0, 0, 0)
+            assert kept.cancel_requested is False
+            assert (kept.worker, kept.lease, kept.lease_end, kept.settled_run) == (None, None, None, None)
+            assert (kept.result, kept.error, kept.reason) == (None, None, None)
+            assert (kept.started, kept.finished) == (None, None)
 
     @law
     async def test_a_task_is_created_now_by_the_stores_clock(self, stage: Stage) -> None:
@@ -61,9 +78,8 @@ class LaunchingLaws:
         before = await stage.now(store)
         stage.clock.shift(hours=3)
 
-        kept = await stored(store, task())
-
-        assert near(kept.created, before + timedelta(hours=3))
+        for kept in await _stored_in_every_company(store):
+            assert near(kept.created, before + timedelta(hours=3))
 
     @law
     async def test_instants_come_back_aware_and_in_utc(self, stage: Stage) -> None:
@@ -88,9 +104,8 @@ class LaunchingLaws:
         """
         store = await stage.open()
 
-        kept = await stored(store, task(delay=timedelta(hours=2)))
-
-        assert kept.eta - kept.created == timedelta(hours=2)
+        for kept in await _stored_in_every_company(store, delay=timedelta(hours=2)):
+            assert kept.eta - kept.created == timedelta(hours=2)
 
     @law
     async def test_an_eta_counts_more_than_a_delay(self, stage: Stage) -> None:
@@ -101,9 +116,8 @@ class LaunchingLaws:
         store = await stage.open()
         eta = (await stage.now(store)).replace(microsecond=0) - HOUR
 
-        kept = await stored(store, task(eta=eta, delay=timedelta(hours=5)))
-
-        assert kept.eta == eta
+        for kept in await _stored_in_every_company(store, eta=eta, delay=timedelta(hours=5)):
+            assert kept.eta == eta
 
     @law
     async def test_an_eta_of_another_time_zone_comes_back_equal(self, stage: Stage) -> None:
@@ -115,10 +129,9 @@ class LaunchingLaws:
         zone = timezone(timedelta(hours=5, minutes=45))
         eta = (await stage.now(store)).replace(microsecond=0).astimezone(zone) + HOUR
 
-        kept = await stored(store, task(eta=eta))
-
-        assert kept.eta == eta
-        assert kept.eta.utcoffset() == timedelta(0)
+        for kept in await _stored_in_every_company(store, eta=eta):
+            assert kept.eta == eta
+            assert kept.eta.utcoffset() == timedelta(0)
 
     @law
     async def test_an_eta_is_kept_to_the_declared_resolution(self, stage: Stage) -> None:
@@ -129,9 +142,8 @@ class LaunchingLaws:
         store = await stage.open()
         eta = (await stage.now(store)).replace(microsecond=987_654) + HOUR
 
-        kept = await stored(store, task(eta=eta))
-
-        assert abs(kept.eta - eta) < store.capabilities.time_resolution
+        for kept in await _stored_in_every_company(store, eta=eta):
+            assert abs(kept.eta - eta) < store.capabilities.time_resolution
 
     @law
     async def test_the_deadline_counts_from_the_launch(self, stage: Stage) -> None:
@@ -141,10 +153,9 @@ class LaunchingLaws:
         """
         store = await stage.open()
 
-        kept = await stored(store, task(delay=HOUR, overdue_after=timedelta(hours=2)))
-
-        assert kept.deadline is not None
-        assert kept.deadline - kept.created == timedelta(hours=2)
+        for kept in await _stored_in_every_company(store, delay=HOUR, overdue_after=timedelta(hours=2)):
+            assert kept.deadline is not None
+            assert kept.deadline - kept.created == timedelta(hours=2)
 
     @law
     async def test_a_task_without_overdue_time_has_no_deadline(self, stage: Stage) -> None:
@@ -154,9 +165,8 @@ class LaunchingLaws:
         """
         store = await stage.open()
 
-        kept = await stored(store, task())
-
-        assert kept.deadline is None
+        for kept in await _stored_in_every_company(store):
+            assert kept.deadline is None
 
     @law
     async def test_every_mode_is_kept(self, stage: Stage) -> None:
