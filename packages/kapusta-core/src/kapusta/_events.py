@@ -18,7 +18,7 @@ class LogEvent(Enum):
 
     Attributes:
         word: the value of ``event`` in the record.
-        level: the level of `logging`.
+        level: the level, as ``logging`` counts it.
         meaning: one line for the operator.
     """
 
