@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from typing import Any
@@ -157,11 +158,38 @@ async def test_launch_that_comes_while_all_places_try_a_store_that_is_down_ends_
     burst_before = burst(store, PLACES)
     await clock.advance(seconds=TIMEOUT - 0.5)
     launches = burst(store, PLACES + 1)
-    await clock.settle()
+    await clock.advance(seconds=0.1)
 
     assert ["other launches are trying" in each for each in await outcomes(launches)] == [True]
     await clock.advance(seconds=2 * TIMEOUT)
     assert len(await outcomes(burst_before)) == PLACES
+
+
+async def test_caller_that_repeats_a_refused_launch_at_once_does_not_block_the_loop(
+    store: Store, pooled: Pooled, clock: ManualClock
+) -> None:
+    """Refused without a pause, it would repeat forever in one turn of the loop, and no other launch could give up."""
+    pooled.is_stuck = True
+    burst_before = burst(store, PLACES)
+    await clock.advance(seconds=TIMEOUT)
+    await outcomes(burst_before)
+    trying = burst(store, PLACES)
+    refused = 0
+
+    async def insist() -> None:
+        nonlocal refused
+        while refused < 1000:
+            with suppress(StoreUnavailableError):
+                await store.add([new()])
+            refused += 1
+
+    caller = asyncio.create_task(insist())
+    await clock.advance(seconds=1)
+    caller.cancel()
+
+    assert 2 <= refused <= 21
+    await clock.advance(seconds=TIMEOUT)
+    await outcomes(trying)
 
 
 async def test_stuck_store_ends_the_wait_when_the_first_launches_give_up(

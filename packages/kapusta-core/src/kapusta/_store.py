@@ -89,6 +89,8 @@ class Store:
         arrived = self.clock.monotonic()
         launches, places = self._launch_queue(), places_of(len(tasks))
         if launches.is_down(arrived) and not launches.has_room(places):
+            # A caller that repeats its launch in a loop must let that loop turn, and other launches give up.
+            await self.clock.sleep(_AGAIN.delay(1, 1.0).total_seconds())
             raise _turned_away("the store is down, and other launches are trying to reach it")
         await launches.enter(places)
         try:
